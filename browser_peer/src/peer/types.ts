@@ -1,0 +1,120 @@
+/** What the page and other users of the library see of a peer. The class `Peer` (peer/peer.ts) implements `PeerApi`. */
+
+import type { Graph, Plan } from "../run/graph";
+import type { NodeSpec } from "../runtimes/base";
+
+/** An entry of the registry, as the signaling server sends it (docs/wire.md, 6). */
+export interface PeerRecord {
+  peer: string;
+  name: string;
+  can: string[];
+  load: number;
+  hidden: boolean;
+  kind: "browser" | "server";
+  runtimes: string[];
+  types: NodeSpec[];
+  caps: {
+    gpu?: { type?: string; memory_gb?: number };
+    cores?: number;
+    arch?: string;
+    memory_gb?: number;
+    labels?: Record<string, string>;
+  };
+  slots: number;
+  pyodide?: "absent" | "loading" | "ready";
+}
+
+export interface LinkStats {
+  peer: string;
+  name: string;
+  rtt_ms: number | null;
+  sent: number;
+  received: number;
+  bytes_per_s: number;
+  path: "direct" | "relay" | "unknown";
+  engine: string;
+}
+
+/** One part of one seq. `payload` is the encoded value; `toJson` and `fromValue` of values.ts read it. */
+export interface Result {
+  seq: number;
+  part: number;
+  payload: Uint8Array;
+}
+
+export interface ItemFailure {
+  seq: number;
+  node: string;
+  peer: string;
+  cause: string;
+}
+
+export interface NodeTimes {
+  count: number;
+  p50: number;
+  p95: number;
+}
+
+/** A snapshot of a run in progress, sent at most four times a second and at its end. */
+export interface RunProgress {
+  state: "planning" | "connecting" | "loading" | "running" | "done" | "failed" | "cancelled";
+  detail: string;
+  items_in: number;
+  results_out: number;
+  in_flight: number;
+  errors: number;
+  node_ms: Record<string, NodeTimes>;
+  elapsed_ms: number;
+}
+
+/** contract.md, "Command line": what --receipt writes. */
+export interface Receipt {
+  run_id: string;
+  status: "done" | "failed" | "cancelled";
+  items_in: number;
+  results_out: number;
+  seqs: { done: number; filtered: number; failed: number };
+  replayed: number;
+  duplicates_dropped: number;
+  epochs: { epoch: number; reason: string; placement: Record<string, string[]> }[];
+  execution_order: string[];
+  node_ms: Record<string, NodeTimes>;
+  link_bytes: Record<string, number>;
+  errors: ItemFailure[];
+  reason?: string;
+}
+
+export interface RunOptions {
+  onError?: "stop" | "continue";
+  signal?: AbortSignal;
+  pins?: Record<string, string>;
+  onProgress?: (progress: RunProgress) => void;
+  onFailure?: (failure: ItemFailure) => void;
+}
+
+/** A run: iterate it for its results, in (seq, part) order. Iterating throws what ended the run badly. */
+export interface RunHandle extends AsyncIterable<Result> {
+  readonly id: string;
+  /** Known once the plan is there; rejects with PlanRefused or ManifestFaults. */
+  readonly planned: Promise<{ graph: Graph; plan: Plan }>;
+  readonly receipt: Promise<Receipt>;
+  cancel(): void;
+}
+
+export interface Fault {
+  path: string;
+  message: string;
+}
+
+/** Events of a peer, dispatched as CustomEvent on it: `peers`, `links`, `signaling` ("connected" | "away"), `pyodide` (progress). */
+export interface PeerApi extends EventTarget {
+  readonly id: string;
+  readonly name: string;
+  readonly room: string;
+  readonly peers: ReadonlyMap<string, PeerRecord>;
+  readonly links: ReadonlyMap<string, LinkStats>;
+  plan(manifest: string, pins?: Record<string, string>): Promise<{ graph: Graph; plan: Plan }>;
+  /** Items are encoded values (values.ts: encode, fromJson). */
+  run(manifest: string, items: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, options?: RunOptions): RunHandle;
+  close(): Promise<void>;
+}

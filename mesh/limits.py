@@ -1,0 +1,83 @@
+"""Every bound of the system, with its unit; nothing else in the code limits anything.
+
+The browser reads the same numbers: ``python -m mesh.limits`` prints them as the JSON that is committed as
+``browser_peer/src/generated/limits.json`` (a test keeps the two equal).
+"""
+
+from typing import Final
+
+# Values
+MAX_DEPTH: Final = 64  # levels of lists and maps in an item or a node's answer
+MAX_VALUE_BYTES: Final = 256 * 1024 * 1024  # one encoded value
+MAX_ARRAY_DIMS: Final = 32
+
+# Manifests
+MAX_MANIFEST_BYTES: Final = 1024 * 1024
+MAX_NODES: Final = 1000
+MAX_CONNECTIONS: Final = 10_000
+MAX_ID_CHARS: Final = 256
+MAX_FAULTS: Final = 100  # faults reported at once
+
+# Wire
+MAX_FRAME_BYTES: Final = 16 * 1024  # what goes into one send of a data channel
+MAX_MESSAGE_BYTES: Final = MAX_VALUE_BYTES + 64 * 1024  # a value and its header
+MAX_CONTROL_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+LANE_HIGH_WATER_BYTES: Final = 256 * 1024  # buffered in a channel before the sender waits
+SESSION_WINDOW_BYTES: Final = 4 * 1024 * 1024  # sent on a lane and not yet acknowledged by the other session
+ACK_EVERY_BYTES: Final = 256 * 1024
+MAX_HELLO_BYTES: Final = 8 * 1024
+LINK_TIMEOUT_S: Final = 15.0
+HANDSHAKE_TIMEOUT_S: Final = 5.0
+HEARTBEAT_S: Final = 1.0
+SUSPECT_AFTER_S: Final = 3.0
+MAX_LINKS: Final = 64
+
+# Runs
+EDGE_CREDIT_BYTES: Final = 1024 * 1024  # sent on one edge and not yet consumed
+PART_OVERHEAD_BYTES: Final = 64  # what a part or an end counts besides its payload
+RUN_WINDOW_SEQS: Final = 128  # seqs admitted and not finished
+RUN_WINDOW_BYTES: Final = 16 * 1024 * 1024
+MAX_JOIN_BYTES: Final = 64 * 1024 * 1024  # parts that a join holds for one seq
+MAX_JOIN_PARTS: Final = 100_000
+MAX_RUNS: Final = 64  # on one peer
+MAX_CAUSE_CHARS: Final = 4096  # of an item error's cause
+DEFAULT_TIMEOUT_S: Final = 30.0
+MAX_TIMEOUT_S: Final = 86_400.0
+SNAPSHOT_EVERY: Final = 32  # inputs between two snapshots of a stateful node
+MAX_SNAPSHOT_BYTES: Final = 64 * 1024 * 1024
+STEP_PARTS: Final = 64  # parts that one step of a generator may answer
+STEP_S: Final = 0.002  # and how long it may go on collecting them
+SETUP_TIMEOUT_S: Final = 120.0
+RUN_SILENCE_S: Final = 60.0  # after which a worker frees a run of a silent driver
+
+# WebAssembly
+MAX_MODULE_BYTES: Final = 32 * 1024 * 1024
+MAX_WASM_MEMORY_BYTES: Final = 512 * 1024 * 1024
+MAX_DESCRIBE_BYTES: Final = 1024 * 1024
+MAX_NODE_TYPES: Final = 256  # announced by one peer, or described by one module
+
+# Signaling
+MAX_SIGNALING_BYTES: Final = 2 * 1024 * 1024  # one message; manifests and type lists included
+MAX_RELAY_BYTES: Final = 64 * 1024  # data of one relay message
+OUTBOX_MESSAGES: Final = 256
+OUTBOX_BYTES: Final = 512 * 1024
+PRESENCE_INTERVAL_S: Final = 0.05
+SIGNALING_HEARTBEAT_S: Final = 1.5
+SIGNALING_SILENCE_S: Final = 4.0
+MAX_PEERS_PER_ROOM: Final = 20_000
+MAX_ROOMS: Final = 10_000
+MAX_GRANT_BYTES: Final = 2048
+MAX_NAME_CHARS: Final = 64
+MAX_RUN_HISTORY: Final = 200
+MAX_EVENT_HISTORY: Final = 1000
+
+
+def as_dict() -> dict[str, int | float]:
+    """Every limit by its name."""
+    return {name: value for name, value in globals().items() if name.isupper() and isinstance(value, int | float)}
+
+
+if __name__ == "__main__":
+    import json
+
+    print(json.dumps(as_dict(), indent=2))

@@ -1,0 +1,82 @@
+"""The vocabulary of the run engine: frames go in and out, instructions come out. No asyncio, no clock, no randomness."""
+
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Literal
+
+from mesh.ids import NodeId
+
+
+class Flag(IntFlag):
+    """Flags of a PART (docs/wire.md, 4)."""
+
+    NONE = 0
+    END = 1
+    FINAL = 2
+    FAILED = 4
+    DROPPED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One part on one edge, or, with ``payload is None``, only its end."""
+
+    edge: int
+    seq: int
+    part: int
+    flags: Flag
+    payload: bytes | None
+
+
+Op = Literal["process", "next", "finish", "snapshot", "restore"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Do ``op`` on the node's instance and report ``answered`` or ``failed`` with the same node. One at a time per node."""
+
+    node: NodeId
+    op: Op
+    payload: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recreate:
+    """The node's instance is lost: make it anew and report ``recreated`` (or ``lost`` where that fails)."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Send the frame to the peer at the other end of its edge."""
+
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class GiveCredit:
+    """Tell the sender of the edge that ``bytes`` (with overhead) were consumed."""
+
+    edge: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportError:
+    """Tell the driver of an item error; the engine has already marked what is downstream."""
+
+    node: NodeId
+    seq: int
+    kind: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailRun:
+    """The run cannot go on (a stateful node lost its state)."""
+
+    reason: str
+
+
+Instruction = Call | Recreate | Emit | GiveCredit | ReportError | FailRun
