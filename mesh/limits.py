@@ -18,13 +18,20 @@ MAX_CONNECTIONS: Final = 10_000
 MAX_ID_CHARS: Final = 256
 MAX_FAULTS: Final = 100  # faults reported at once
 
+# Node types
+MAX_PARAMS: Final = 256
+MAX_CHOICES: Final = 256  # that a parameter may list
+MAX_PORTS: Final = 256  # that a join may declare optional
+MAX_DOC_CHARS: Final = 4096
+
 # Wire
 MAX_FRAME_BYTES: Final = 16 * 1024  # what goes into one send of a data channel
 MAX_MESSAGE_BYTES: Final = MAX_VALUE_BYTES + 64 * 1024  # a value and its header
 MAX_CONTROL_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 LANE_HIGH_WATER_BYTES: Final = 256 * 1024  # buffered in a channel before the sender waits
 SESSION_WINDOW_BYTES: Final = 4 * 1024 * 1024  # sent on a lane and not yet acknowledged by the other session
-ACK_EVERY_BYTES: Final = 256 * 1024
+ACK_EVERY_BYTES: Final = 256 * 1024  # received and not acknowledged
+ACK_AFTER_S: Final = 0.02  # for which anything received may stay unacknowledged
 MAX_HELLO_BYTES: Final = 8 * 1024
 LINK_TIMEOUT_S: Final = 15.0
 HANDSHAKE_TIMEOUT_S: Final = 5.0
@@ -47,6 +54,7 @@ SNAPSHOT_EVERY: Final = 32  # inputs between two snapshots of a stateful node
 MAX_SNAPSHOT_BYTES: Final = 64 * 1024 * 1024
 STEP_PARTS: Final = 64  # parts that one step of a generator may answer
 STEP_S: Final = 0.002  # and how long it may go on collecting them
+STEP_BYTES: Final = 1024 * 1024  # and after how many bytes it stops
 SETUP_TIMEOUT_S: Final = 120.0
 RUN_SILENCE_S: Final = 60.0  # after which a worker frees a run of a silent driver
 
@@ -54,6 +62,8 @@ RUN_SILENCE_S: Final = 60.0  # after which a worker frees a run of a silent driv
 MAX_MODULE_BYTES: Final = 32 * 1024 * 1024
 MAX_WASM_MEMORY_BYTES: Final = 512 * 1024 * 1024
 MAX_DESCRIBE_BYTES: Final = 1024 * 1024
+MAX_WASM_TABLE_ELEMENTS: Final = 100_000
+DESCRIBE_TIMEOUT_S: Final = 5.0
 MAX_NODE_TYPES: Final = 256  # announced by one peer, or described by one module
 
 # Signaling
@@ -67,6 +77,7 @@ SIGNALING_SILENCE_S: Final = 4.0
 MAX_PEERS_PER_ROOM: Final = 20_000
 MAX_ROOMS: Final = 10_000
 MAX_GRANT_BYTES: Final = 2048
+MAX_INVITE_CHARS: Final = 4096
 MAX_NAME_CHARS: Final = 64
 MAX_RUN_HISTORY: Final = 200
 MAX_EVENT_HISTORY: Final = 1000
