@@ -8,11 +8,12 @@ Whatever is no value is a ``ValueFault`` whose text begins with the place, for e
 
 from mesh.values.arrays import DTYPES, Array, Buffer
 from mesh.values.codec import check, decode, encode, pack_list, pack_map
-from mesh.values.forms import from_forms, from_json, to_json
+from mesh.values.fields import Fields
+from mesh.values.forms import from_forms, from_json, to_forms, to_json
 from mesh.values.kinds import kind_of, matches
 from mesh.values.places import at, fault
 
 __all__ = [
-    "DTYPES", "Array", "Buffer", "at", "check", "decode", "encode", "fault", "from_forms", "from_json", "kind_of",
-    "matches", "pack_list", "pack_map", "to_json",
+    "DTYPES", "Array", "Buffer", "Fields", "at", "check", "decode", "encode", "fault", "from_forms", "from_json",
+    "kind_of", "matches", "pack_list", "pack_map", "to_forms", "to_json",
 ]  # fmt: skip

@@ -22,7 +22,7 @@ _LITERAL: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s\[\]{},:"]+')
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
     """``value`` as people write it: what JSON lacks becomes ``$float``, ``$bytes``, ``$array`` and ``$map``."""
-    return json.dumps(_to_forms(value, ""), ensure_ascii=False, allow_nan=False, indent=indent)
+    return json.dumps(to_forms(value), ensure_ascii=False, allow_nan=False, indent=indent)
 
 
 def from_json(text: str) -> Any:
@@ -95,14 +95,15 @@ def _line_of(text: str, literal: str) -> int:
     return text.count("\n", 0, start) + 1
 
 
-def _to_forms(value: Any, place: str) -> Any:
+def to_forms(value: Any, place: str = "") -> Any:
+    """``value`` as plain JSON, with ``$`` forms for what JSON lacks."""
     if isinstance(value, dict):
-        fields = {key: _to_forms(member, at(place, key)) for key, member in value.items()}
+        fields = {key: to_forms(member, at(place, key)) for key, member in value.items()}
         if any(key.startswith("$") for key in fields):
             return {"$map": [[key, member] for key, member in fields.items()]}
         return fields
     if isinstance(value, list | tuple):
-        return [_to_forms(member, at(place, index)) for index, member in enumerate(value)]
+        return [to_forms(member, at(place, index)) for index, member in enumerate(value)]
     if parts := array_parts(value, place):
         dtype, shape, data = parts
         return {"$array": {"dtype": DTYPES[dtype], "shape": list(shape), "data": base64.b64encode(data).decode()}}
