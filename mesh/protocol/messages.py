@@ -1,0 +1,185 @@
+"""The messages of a run (docs/wire.md, 4): on the wire an array, its type first, so here a named tuple.
+
+``encode`` and ``decode`` are inverse; decoding takes untrusted bytes and raises ProtocolError("bad-message").
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, cast
+
+import msgpack
+
+from mesh.errors import ProtocolError
+from mesh.ids import PeerId, RunId
+from mesh.limits import MAX_CAUSE_CHARS, MAX_CONNECTIONS, MAX_ID_CHARS, MAX_NODES
+from mesh.protocol.codec import REGISTRY, Lane, unpack
+
+
+class Start(NamedTuple):
+    """Run a fragment: ``body`` is ``{graph, plan, names, on_error}``."""
+
+    driver: PeerId
+    run: RunId
+    epoch: int
+    body: Mapping[str, Any]
+
+
+class Ready(NamedTuple):
+    """The worker's nodes are set up, and its links to its neighbours stand."""
+
+    driver: PeerId
+    run: RunId
+    epoch: int
+
+
+class Refused(NamedTuple):
+    """The worker does not run the fragment."""
+
+    driver: PeerId
+    run: RunId
+    epoch: int
+    text: str
+
+
+class Credit(NamedTuple):
+    """The receiver of ``edge`` consumed ``amount`` bytes, overhead included."""
+
+    driver: PeerId
+    run: RunId
+    epoch: int
+    edge: int
+    amount: int
+
+
+class Error(NamedTuple):
+    """An item error: ``body`` is ``{seq, node, kind, cause}``."""
+
+    driver: PeerId
+    run: RunId
+    epoch: int
+    body: Mapping[str, Any]
+
+
+class Stop(NamedTuple):
+    """Free everything of the run."""
+
+    driver: PeerId
+    run: RunId
+    epoch: int
+    text: str
+
+
+class Stats(NamedTuple):
+    """Asks for StatsReply."""
+
+    driver: PeerId
+    run: RunId
+
+
+class StatsReply(NamedTuple):
+    """What a fragment measured: ``body`` is ``{nodes, order, links}``."""
+
+    driver: PeerId
+    run: RunId
+    body: Mapping[str, Any]
+
+
+class Failed(NamedTuple):
+    """The run cannot go on."""
+
+    driver: PeerId
+    run: RunId
+    epoch: int
+    text: str
+
+
+class Part(NamedTuple):
+    """A part of a seq on an edge, or only its end. ``payload``: an encoded value; ``flags``: mesh.run.events.Flag."""
+
+    driver: PeerId
+    run: RunId
+    epoch: int
+    edge: int
+    seq: int
+    part: int
+    flags: int
+    payload: bytes | None
+
+
+Message = Start | Ready | Refused | Credit | Error | Stop | Stats | StatsReply | Failed | Part
+
+_MAX_EPOCH: Final = 2**32 - 1
+_MAX_COUNT: Final = 2**53 - 1  # what a number of JavaScript counts to
+_MAX_EDGE: Final = MAX_CONNECTIONS + 2 * MAX_NODES
+_ALL_FLAGS: Final[int] = sum(REGISTRY["part_flags"].values())
+_END: Final[int] = REGISTRY["part_flags"]["END"]
+_TYPES: Final[dict[str, int]] = REGISTRY["messages"]
+_PART: Final[int] = _TYPES["PART"]
+
+
+def encode(message: Message) -> bytes:
+    """The bytes of a message."""
+    return cast(bytes, msgpack.packb((_CODES[type(message)], *message)))
+
+
+def decode(lane: Lane, data: bytes) -> Message:
+    """The message that arrived on ``lane``."""
+    fields = unpack(data, "bad-message")
+    if type(fields) is not list or not fields or type(fields[0]) is not int:
+        raise ProtocolError("bad-message", "a message is an array that begins with its type")
+    kind = fields[0]
+    if kind == _PART and lane is Lane.DATA:
+        return _read_part(fields)
+    known = _CLASSES.get(kind) if lane is Lane.CONTROL else None
+    if known is None:
+        raise ProtocolError("bad-message", f"type {kind} is no message of the {lane.name.lower()} lane")
+    if len(fields) != len(known._fields) + 1:
+        raise ProtocolError("bad-message", f"{known.__name__} has {len(known._fields)} fields")
+    for name, value in zip(known._fields, fields[1:], strict=True):
+        if not _CHECKS[name](value):
+            raise ProtocolError("bad-message", f"{known.__name__}: {name} is wrong")
+    return known._make(fields[1:])
+
+
+def _read_part(fields: list[Any]) -> Part:
+    """The one message that comes a thousand times a second, so checked by hand."""
+    if len(fields) != len(Part._fields) + 1:
+        raise ProtocolError("bad-message", f"Part has {len(Part._fields)} fields")
+    part = Part._make(fields[1:])
+    if not (
+        _is_id(part.driver)
+        and _is_id(part.run)
+        and type(part.epoch) is type(part.edge) is type(part.seq) is type(part.part) is type(part.flags) is int
+        and 0 <= part.epoch <= _MAX_EPOCH
+        and 0 <= part.edge <= _MAX_EDGE
+        and 0 <= part.seq <= _MAX_COUNT
+        and 0 <= part.part <= _MAX_COUNT
+        and 0 <= part.flags <= _ALL_FLAGS
+        and (type(part.payload) is bytes or (part.payload is None and part.flags & _END))
+    ):
+        raise ProtocolError("bad-message", "a field of Part is wrong")
+    return part
+
+
+def _is_id(value: object) -> bool:
+    return type(value) is str and len(value) <= MAX_ID_CHARS
+
+
+def _is_count(value: object, limit: int) -> bool:
+    return type(value) is int and 0 <= value <= limit
+
+
+_CHECKS: Final[dict[str, Callable[[object], bool]]] = {
+    "driver": _is_id,
+    "run": _is_id,
+    "epoch": lambda value: _is_count(value, _MAX_EPOCH),
+    "edge": lambda value: _is_count(value, _MAX_EDGE),
+    "amount": lambda value: _is_count(value, _MAX_COUNT),
+    "text": lambda value: type(value) is str and len(value) <= MAX_CAUSE_CHARS,
+    "body": lambda value: type(value) is dict,
+}
+_NAMES: Final[dict[str, type[Message]]] = {
+    "START": Start, "READY": Ready, "REFUSED": Refused, "CREDIT": Credit, "ERROR": Error, "STOP": Stop,
+    "STATS": Stats, "STATS_REPLY": StatsReply, "FAILED": Failed, "PART": Part,
+}  # fmt: skip
+_CODES: Final[dict[type[Message], int]] = {kind: _TYPES[name] for name, kind in _NAMES.items()}
+_CLASSES: Final[dict[int, type[Message]]] = {code: kind for kind, code in _CODES.items() if kind is not Part}
