@@ -17,8 +17,9 @@ class Answer:
 
 
 class Instance(ABC):
-    """One node, alive. Every method raises NodeError for the node's faults, NodeTimeout after ``timeout_s``, and NodeCrashed
-    when the process or module instance is gone; after the last two the instance is closed and must be made anew.
+    """One node, alive. Every method raises NodeError for the node's faults, NodeTimeout after ``timeout_s``, and
+    NodeCrashed when the process or module instance is gone; after the last two, and after a call that was cancelled,
+    the instance is closed and must be made anew.
     """
 
     @abstractmethod

@@ -1,0 +1,231 @@
+"""WebAssembly nodes: instances of core modules that export the world of ``node.wit``, each in a thread of its own.
+
+The engine runs guests without the interpreter's lock, so a looping guest blocks nobody, and an interrupt ends it.
+"""
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+from weakref import WeakSet
+
+from mesh import values
+from mesh.errors import NodeCrashed, NodeError, NodeTimeout, ValueFault
+from mesh.limits import DESCRIBE_TIMEOUT_S, MAX_CAUSE_CHARS, MAX_NODE_TYPES, SETUP_TIMEOUT_S
+from mesh.manifest.graph import GraphNode
+from mesh.nodes.spec import NodeSpec
+from mesh.nodes.steps import Steps
+from mesh.runtimes.base import Answer, Instance, Runtime
+from mesh.runtimes.canonical import World
+from mesh.runtimes.guest import Code, Guest, refusal
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A compiled module and the node types that it describes."""
+
+    code: Code
+    types: tuple[NodeSpec, ...]
+
+
+class WasmRuntime(Runtime):
+    """Runs the node types of some modules. A module that is refused is logged, and its types are not there."""
+
+    name = "wasm"
+
+    def __init__(self, modules: Iterable[Path]) -> None:
+        self._modules: list[Module] = []
+        self._codes: dict[str, Code] = {}
+        self._instances: WeakSet[WasmInstance] = WeakSet()
+        for path in modules:
+            try:
+                self.add(load(path.read_bytes()))
+            except NodeError as error:
+                _log.warning("the module %s is refused: %s", path, error)
+
+    def add(self, module: Module) -> None:
+        """Makes the module's types known; raises NodeError where one is known already."""
+        for spec in module.types:
+            if spec.node_type in self._codes:
+                raise refusal(f"it describes {spec.node_type}, as another module does")
+        self._modules.append(module)
+        self._codes |= {spec.node_type: module.code for spec in module.types}
+
+    def types(self) -> Sequence[NodeSpec]:
+        """The types of all modules."""
+        return [spec for module in self._modules for spec in module.types]
+
+    async def create(self, node: GraphNode) -> Instance:
+        """An instance of its own for the node; NodeError where the module does not know or does not want it."""
+        code = self._codes.get(node.node_type)
+        if code is None:
+            raise NodeError(f"no WebAssembly module here has the node type {node.node_type}")
+        instance = WasmInstance(code, node)
+        self._instances.add(instance)
+        try:
+            await instance.start()
+        except BaseException:
+            await instance.close()
+            raise
+        return instance
+
+    async def close(self) -> None:
+        """Ends every instance, also those that compute."""
+        await asyncio.gather(*(instance.close() for instance in self._instances))
+
+
+def load(data: bytes) -> Module:
+    """Compiles a module and asks what it holds; NodeError where it is not what node.wit and the limits ask for."""
+    code = Code(data)
+    guest = Guest(code)
+    # what the module says of itself is as untrusted as everything else that it answers
+    timer = threading.Timer(DESCRIBE_TIMEOUT_S, guest.interrupt, [NodeTimeout("describe takes too long")])
+    timer.start()
+    try:
+        guest.start()
+        entries = json.loads(World(guest).describe())
+        if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_NODE_TYPES:
+            raise refusal(f"describe answers no list of 1 to {MAX_NODE_TYPES} node types")
+        types = tuple(NodeSpec.from_json(entry) for entry in entries)
+    except (ValueError, RecursionError, ValueFault) as error:
+        raise refusal(f"describe answers nonsense: {error}"[:MAX_CAUSE_CHARS]) from None
+    finally:
+        timer.cancel()
+        guest.close()
+    if len({spec.node_type for spec in types}) < len(types):
+        raise refusal("it describes a node type twice")
+    return Module(code, types)
+
+
+class WasmInstance(Instance):
+    """One node: a guest, and the thread that runs it."""
+
+    def __init__(self, code: Code, node: GraphNode) -> None:
+        self._node = node
+        self._guest = Guest(code)
+        self._steps = Steps()
+        self._loop = asyncio.get_running_loop()
+        self._gone = self._loop.create_future()
+        self._jobs: SimpleQueue[tuple[asyncio.Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        threading.Thread(target=self._serve, name=f"wasm {node.id}", daemon=True).start()
+
+    async def start(self) -> None:
+        """Runs the module's start code and ``init``."""
+        await self._call(self._start, SETUP_TIMEOUT_S)
+
+    async def process(self, payload: bytes) -> Answer:
+        return await self._call(partial(self._process, payload), self._node.timeout_s)
+
+    async def next(self) -> Answer:
+        return await self._call(self._next, self._node.timeout_s)
+
+    async def finish(self) -> Answer:
+        return await self._call(self._finish, self._node.timeout_s)
+
+    async def snapshot(self) -> bytes:
+        return await self._call(self._snapshot, self._node.timeout_s)
+
+    async def restore(self, state: bytes) -> None:
+        await self._call(lambda: self._world.restore(state), self._node.timeout_s)
+
+    async def close(self) -> None:
+        self._end()
+        await asyncio.shield(self._gone)
+
+    async def _call[T](self, operation: Callable[[], T], timeout_s: float) -> T:
+        """Has the thread do ``operation``; ends the instance where that takes too long, traps, or is cancelled."""
+        if self._guest.interruption:
+            raise self._guest.interruption
+        future: asyncio.Future[T] = self._loop.create_future()
+        late = NodeTimeout(f"it took longer than {timeout_s:g} s")
+        timer = self._loop.call_later(timeout_s, self._guest.interrupt, late)
+        self._jobs.put((future, operation))
+        try:
+            answer = await future
+            if self._guest.interruption:
+                raise self._guest.interruption
+            return answer
+        except (NodeCrashed, NodeTimeout, asyncio.CancelledError):
+            self._end()
+            raise
+        finally:
+            timer.cancel()
+
+    def _end(self) -> None:
+        self._guest.interrupt(NodeCrashed("its instance is closed"))
+        self._jobs.put(None)
+
+    # what follows runs in the thread
+
+    def _serve(self) -> None:
+        while job := self._jobs.get():
+            future, operation = job
+            answer, error = None, None
+            try:
+                answer = operation()
+            except Exception as raised:
+                error = raised
+            self._tell(_settle, future, answer, error)
+        self._guest.close()
+        self._tell(_settle, self._gone, None, None)
+
+    def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(callback, *arguments)
+
+    def _start(self) -> None:
+        self._guest.start()
+        self._world = World(self._guest)
+        self._world.init(self._node.node_type, self._node.params)
+
+    def _process(self, payload: bytes) -> Answer:
+        if self._node.arity == "many":
+            return self._begin(partial(self._world.process, payload))
+        part = self._part(partial(self._world.process, payload))
+        if part is None and self._node.arity == "one":
+            raise NodeError("it answered no part, but its arity is one", kind="answer")
+        return Answer(() if part is None else (part,))
+
+    def _finish(self) -> Answer:
+        if self._node.arity == "many":
+            return self._begin(self._world.finish)
+        part = self._part(self._world.finish)
+        return Answer(() if part is None else (part,))
+
+    def _begin(self, first: Callable[[], bytes | None]) -> Answer:
+        """The first step of an input: ``first`` gives the first part, the world's ``next`` the others."""
+        functions = iter((first,))
+        parts, more = self._steps.begin(lambda: self._part(next(functions, self._world.next)))
+        return Answer(tuple(parts), more)
+
+    def _next(self) -> Answer:
+        parts, more = self._steps.step()
+        return Answer(tuple(parts), more)
+
+    def _snapshot(self) -> bytes:
+        state = self._part(self._world.snapshot)
+        assert state is not None
+        return state
+
+    def _part(self, function: Callable[[], bytes | None]) -> bytes | None:
+        part = function()
+        if part is not None:
+            try:
+                values.check(part)
+            except ValueFault as error:
+                raise NodeError(f"its answer is no value: {error}", kind="answer") from None
+        return part
+
+
+def _settle(future: asyncio.Future[Any], answer: Any, error: Exception | None) -> None:
+    if not future.done():
+        future.set_exception(error) if error else future.set_result(answer)
