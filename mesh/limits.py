@@ -90,8 +90,10 @@ MAX_COSTS: Final = 1024  # node types whose times one peer reports
 MAX_GRANT_BYTES: Final = 2048
 MAX_INVITE_CHARS: Final = 4096
 MAX_NAME_CHARS: Final = 64
-MAX_RUN_HISTORY: Final = 200
+MAX_RUN_HISTORY: Final = 200  # runs of a room that dashboards see
+MAX_RUN_HISTORY_BYTES: Final = 1024 * 1024
 MAX_EVENT_HISTORY: Final = 1000
+MAX_LINKS_SHOWN: Final = 1000
 
 
 def as_dict() -> dict[str, int | float]:

@@ -1,4 +1,4 @@
-"""The vocabulary of the run engine: frames go in and out, instructions come out. No asyncio, no clock, no randomness."""
+"""The vocabulary of the run engine: frames go in and out, instructions come out. No asyncio, clock or randomness."""
 
 from dataclasses import dataclass
 from enum import IntFlag
@@ -33,7 +33,7 @@ Op = Literal["process", "next", "finish", "snapshot", "restore"]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Do ``op`` on the node's instance and report ``answered`` or ``failed`` with the same node. One at a time per node."""
+    """Do ``op`` on the node's instance and report what came of it, with the same node. One at a time per node."""
 
     node: NodeId
     op: Op
@@ -42,7 +42,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Recreate:
-    """The node's instance is lost: make it anew and report ``recreated`` (or ``lost`` where that fails)."""
+    """The node's instance is lost: make it anew and report ``recreated``, or ``failed`` where that fails."""
 
     node: NodeId
 
@@ -64,7 +64,10 @@ class GiveCredit:
 
 @dataclass(frozen=True, slots=True)
 class ReportError:
-    """Tell the driver of an item error; the engine has already marked what is downstream."""
+    """Tell the driver of an item error; the engine has already marked what is downstream.
+
+    ``kind`` is that of a NodeError, or ``overflow``: the parts of one seq are more than a join takes.
+    """
 
     node: NodeId
     seq: int

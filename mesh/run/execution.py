@@ -1,0 +1,268 @@
+"""One node of a fragment: which call comes next, and what becomes of its answer.
+
+::
+
+    READY ─call─▶ RUNNING ─answered─▶ READY               one call at a time, and only with room on every out edge
+                  RUNNING ─more─▶ HOLDING ─call─▶ RUNNING     a generator, between two steps
+    READY ─save─▶ SAVING ─answered─▶ READY                a snapshot, between two inputs
+                  RUNNING ─lost─▶ LOST ─recreated─▶ READY     a new instance; for a stateful node by way of:
+          LOST ─restore─▶ RESTORING ─replay─▶ REPLAYING ─recreated─▶ READY    (outputs are discarded)
+    READY, RUNNING ─end─▶ ENDED                           the extra seq is out; what still comes in is only consumed
+"""
+
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import Final
+
+from mesh.limits import MAX_CAUSE_CHARS
+from mesh.manifest.graph import GraphNode
+from mesh.run.events import Call, FailRun, Flag, Frame, Instruction, Op, Recreate, ReportError
+from mesh.run.inbox import Inbox, Input
+from mesh.run.journal import Journal
+from mesh.run.outbox import Outbox
+
+
+class State(Enum):
+    """What a node is doing."""
+
+    READY = auto()
+    RUNNING = auto()
+    HOLDING = auto()
+    SAVING = auto()
+    LOST = auto()
+    RESTORING = auto()
+    REPLAYING = auto()
+    ENDED = auto()
+
+
+TRANSITIONS: Final = {
+    (State.READY, "call"): State.RUNNING,
+    (State.READY, "save"): State.SAVING,
+    (State.READY, "end"): State.ENDED,
+    (State.RUNNING, "answered"): State.READY,
+    (State.RUNNING, "more"): State.HOLDING,
+    (State.RUNNING, "lost"): State.LOST,
+    (State.RUNNING, "end"): State.ENDED,
+    (State.HOLDING, "call"): State.RUNNING,
+    (State.SAVING, "answered"): State.READY,
+    (State.LOST, "recreated"): State.READY,
+    (State.LOST, "restore"): State.RESTORING,
+    (State.LOST, "replay"): State.REPLAYING,
+    (State.RESTORING, "replay"): State.REPLAYING,
+    (State.RESTORING, "recreated"): State.READY,
+    (State.REPLAYING, "replay"): State.REPLAYING,
+    (State.REPLAYING, "recreated"): State.READY,
+}
+
+GONE: Final = frozenset(("timeout", "trapped", "crashed"))  # kinds of failure after which the instance is closed
+_FREE: Final = frozenset((State.READY, State.HOLDING, State.ENDED))  # no call is under way
+
+
+class NodeExecution:
+    """Takes inputs from ``inbox`` and puts frames into every one of ``outboxes``; the fragment carries them on.
+
+    An input stays at the head of the inbox until it was consumed, and the seq that goes out is the seq that comes in.
+    So an input of a seq that was ended here already (it failed) needs nothing but to be consumed.
+    """
+
+    def __init__(self, node: GraphNode, inbox: Inbox, outboxes: Sequence[Outbox]) -> None:
+        self.node, self.inbox, self.outboxes = node, inbox, outboxes
+        self.state = State.READY
+        self._journal = Journal() if node.stateful and node.snapshots else None
+        self._replayed = 0  # inputs of the journal that were given again
+        self._op: Op = "process"  # what the call, or the row of calls, under way began with
+        self._processed = False  # of the input at the head, only finish is left
+        self._seq = self._part = 0  # of the next frame out
+
+    def _to(self, event: str) -> None:
+        self.state = TRANSITIONS[self.state, event]
+
+    # What comes next
+
+    def advance(self) -> list[Instruction]:
+        """Consumes inputs up to one that needs a call, and asks for that call, while there is room downstream."""
+        while self.state in _FREE and all(box.has_room for box in self.outboxes):
+            if self.state is State.HOLDING:
+                return self._call("next")
+            if self.state is State.READY and self._journal is not None and self._journal.is_full:
+                self._to("save")
+                return [Call(self.node.id, "snapshot")]
+            given = self.inbox.head()
+            if given is None:
+                break
+            instructions = self._begin(given)
+            if instructions:
+                return instructions
+        return []
+
+    def _begin(self, given: Input) -> list[Instruction]:
+        """Asks for the call that an input needs; where it needs none, passes its end on."""
+        if given.seq >= self._seq:
+            if given.fault:
+                return self._fail(given, "overflow", given.fault)
+            if not given.flags & (Flag.FAILED | Flag.DROPPED):
+                if given.payload is not None and not self._processed:
+                    return self._call("process", given.payload)
+                if self._wants_finish(given):
+                    return self._call("finish")
+            self._end(given)
+        self.inbox.done()
+        return []
+
+    def _call(self, op: Op, payload: bytes | None = None) -> list[Instruction]:
+        self._to("call")
+        self._op = self._op if op == "next" else op
+        return [Call(self.node.id, op, payload)]
+
+    def _wants_finish(self, given: Input) -> bool:
+        return self.node.finishes and _is_last(given)
+
+    # What goes out
+
+    def _put(self, flags: Flag, payload: bytes | None) -> None:
+        for box in self.outboxes:
+            box.put(Frame(box.edge, self._seq, self._part, flags, payload))
+        self._part += 1
+        if Flag.END in flags:
+            self._seq, self._part = self._seq + 1, 0
+            if Flag.FINAL in flags:
+                self._to("end")
+
+    def _end(self, given: Input) -> None:
+        """Ends the seq downstream if this input ends it; that it failed counts for more than that it was dropped."""
+        if Flag.END in given.flags:
+            bad = given.flags & Flag.FAILED or given.flags & Flag.DROPPED
+            self._put(Flag.END | given.flags & Flag.FINAL | bad, None)
+
+    # What came of a call
+
+    def answered(self, parts: Sequence[bytes], more: bool) -> list[Instruction]:
+        """The call made ``parts``; ``more``: there may be further ones."""
+        if self.state is State.REPLAYING:
+            return self._replay(more=more)
+        given = self._given()
+        wrong = self._misfit(len(parts), more)
+        if wrong:
+            return self._fail(given, "answer", wrong)
+        self._to("more" if more else "answered")
+        closes = not more and Flag.END in given.flags and (self._op == "finish" or not self._wants_finish(given))
+        final = given.flags & Flag.FINAL
+        for number, payload in enumerate(parts, 1):
+            self._put(final | (Flag.END if closes and number == len(parts) else Flag.NONE), payload)
+        if closes and not parts:
+            self._end(given)
+        if not more:
+            self._consumed(given, closes=closes)
+        return []
+
+    def _consumed(self, given: Input, *, closes: bool) -> None:
+        if self._op == "process":
+            self._remember(given)
+        self._processed = self._op == "process" and not closes and self._wants_finish(given)
+        if not self._processed:
+            self.inbox.done()
+
+    def _given(self) -> Input:
+        """The input of the call under way."""
+        given = self.inbox.head()
+        if given is None or self.state is not State.RUNNING:
+            raise RuntimeError(f"node {self.node.id!r} is {self.state.name}: no call for an input is under way")
+        return given
+
+    def _misfit(self, parts: int, more: bool) -> str:
+        """How an answer breaks the arity of the node; empty if it does not."""
+        arity = self.node.arity
+        if arity == "many":
+            return ""
+        if parts > 1 or more:
+            return f"it made a second part, and its arity is {arity!r}"
+        if parts == 0 and arity == "one" and self._op == "process":
+            return "it made no part, and its arity is 'one' (a filter declares 'maybe')"
+        return ""
+
+    def _remember(self, given: Input) -> None:
+        if self._journal is not None and given.payload is not None:
+            self._journal.processed(given.payload)
+
+    def failed(self, kind: str, cause: str) -> list[Instruction]:
+        """The call, or the making of the instance, failed."""
+        gone = kind in GONE
+        if self.state is State.RUNNING:
+            given = self._given()
+            if not gone and self._op == "process":
+                self._remember(given)  # the instance lives on, and may have taken in some of it
+            return self._fail(given, kind, cause)
+        if self.state is State.REPLAYING and not gone:
+            return self._replay(more=False)  # it raised the first time too
+        if self.state is State.SAVING and not gone and self._journal is not None:
+            self._to("answered")
+            self._journal.spoiled(f"its snapshot failed: {cause}")
+            return []
+        what = {State.SAVING: "was lost making a snapshot", State.LOST: "could not be made anew"}
+        return [self._fail_run(what.get(self.state, "could not be brought back to its state"), cause)]
+
+    def _fail(self, given: Input, kind: str, cause: str) -> list[Instruction]:
+        """An item error: the seq ends here; what was made of it already stays."""
+        self._put(Flag.END | Flag.FAILED | given.flags & Flag.FINAL, None)
+        self._processed = False
+        self.inbox.done()
+        instructions: list[Instruction] = [ReportError(self.node.id, given.seq, kind, cause[:MAX_CAUSE_CHARS])]
+        if self.state is State.RUNNING:
+            self._to("lost" if kind in GONE else "answered")
+        if self.state is State.LOST:
+            instructions.append(self._recover(f"seq {given.seq}: {cause}"))
+        return instructions
+
+    # A lost instance
+
+    def _recover(self, cause: str) -> Instruction:
+        if not self.node.stateful:
+            return Recreate(self.node.id)
+        if self._journal is None:
+            return self._fail_run("was lost, and it makes no snapshots to go on from", cause)
+        if self._journal.fault:
+            return self._fail_run(f"was lost, and {self._journal.fault}", cause)
+        return Recreate(self.node.id)
+
+    def _fail_run(self, what: str, cause: str) -> FailRun:
+        kind = "stateful node" if self.node.stateful else "node"
+        return FailRun(f"{kind} {self.node.id!r} {what} ({cause[:MAX_CAUSE_CHARS]})")
+
+    def recreated(self) -> list[Instruction]:
+        """There is a new instance."""
+        if self._journal is None:
+            self._to("recreated")
+            return []
+        self._replayed = 0
+        if self._journal.snapshot is None:
+            return self._replay(more=False)
+        self._to("restore")
+        return [Call(self.node.id, "restore", self._journal.snapshot)]
+
+    def restored(self) -> list[Instruction]:
+        """It is back at the last snapshot."""
+        return self._replay(more=False)
+
+    def _replay(self, *, more: bool) -> list[Instruction]:
+        """Gives the inputs since the snapshot again, one by one, to the end of each; what they make went out before."""
+        if more and self.node.arity == "many":
+            return [Call(self.node.id, "next")]
+        inputs = self._journal.inputs if self._journal is not None else ()
+        if self._replayed == len(inputs):
+            self._to("recreated")
+            return []
+        self._to("replay")
+        self._replayed += 1
+        return [Call(self.node.id, "process", inputs[self._replayed - 1])]
+
+    def snapshotted(self, snapshot: bytes) -> list[Instruction]:
+        """The snapshot was made."""
+        self._to("answered")
+        if self._journal is not None:
+            self._journal.saved(snapshot)
+        return []
+
+
+def _is_last(given: Input) -> bool:
+    """Whether nothing comes after this input."""
+    return Flag.END in given.flags and Flag.FINAL in given.flags
