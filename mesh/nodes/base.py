@@ -25,8 +25,8 @@ class Node:
     parameters (required without a default; names that begin with ``_`` are the class's own).
 
     Flags, not annotated: ``accepts`` and ``returns`` are kinds; ``arity`` is ``"one"``, ``"maybe"`` or ``"many"`` (a
-    generator is ``"many"`` unless the class says otherwise); ``join = True`` takes ``{port: value}``, of which the ports
-    named in ``optional`` may be absent.
+    generator is ``"many"`` unless the class says otherwise); ``join = True`` takes ``{port: value}``, where the
+    ports named in ``optional`` may be absent.
     """
 
     accepts = "any"

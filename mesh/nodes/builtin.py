@@ -254,12 +254,14 @@ def _check_path(path: Sequence[Any]) -> None:
             raise ValueError(f"path[{index}]: a step is a key or an index from 0 on, not {step!r}")
 
 
-def _at_path(value: Any, path: Sequence[str | int]) -> Any:
+def _at_path(value: Any, path: Sequence[Any]) -> Any:
     place = ""
     for step in path:
         place = at(place, step)
         try:
-            value = value[step] if isinstance(value, dict if isinstance(step, str) else list) else {}[step]
+            if not isinstance(value, dict if isinstance(step, str) else list):
+                raise LookupError
+            value = value[step]
         except LookupError:
             raise LookupError(f"there is nothing at {place}") from None
     return value

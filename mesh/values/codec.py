@@ -20,15 +20,16 @@ _MAP_HEADS: Final = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
 _LIST_HEADS: Final = frozenset((*range(0x90, 0xA0), 0xDC, 0xDD))
 
 
-def encode(value: Any) -> bytes:
+def encode(value: Any, *, extra_levels: int = 0) -> bytes:
     """The payload of ``value``. Tuples become lists, numpy scalars plain numbers, any memory layout C order."""
+    levels = MAX_DEPTH + extra_levels
     try:
-        if _is_plain(value, MAX_DEPTH):
+        if _is_plain(value, levels):
             return _bounded(msgpack.packb(value))
     except (OverflowError, ValueError):
         pass  # the writer says where
     writer = _Writer()
-    writer.write(value, "", MAX_DEPTH)
+    writer.write(value, "", levels)
     return _bounded(b"".join(writer.chunks))
 
 

@@ -11,7 +11,7 @@ from mesh.values.places import at, fault
 class Fields:
     """Takes the fields of ``fields``, which is to be a map, one by one; ``end`` refuses what was not taken."""
 
-    def __init__(self, fields: Any, place: str) -> None:
+    def __init__(self, fields: Any, place: str = "") -> None:
         if not isinstance(fields, dict):
             fault(place, f"write a map, not {kind_of(fields)}")
         self.fields: dict[str, Any] = fields
@@ -28,7 +28,7 @@ class Fields:
             fault(at(self._place, name), f"write text of at most {limit} characters")
         return value
 
-    def one_of(self, name: str, choices: Collection[str], default: str) -> Any:
+    def one_of(self, name: str, choices: Collection[str], default: str | None = None) -> Any:
         value = self.get(name, default)
         if not isinstance(value, str) or value not in choices:
             fault(at(self._place, name), f"write one of {', '.join(sorted(choices))}")

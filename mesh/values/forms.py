@@ -40,12 +40,12 @@ def from_json(text: str) -> Any:
 
     try:
         tree = json.loads(
-            text, object_pairs_hook=mapping, parse_int=_read_int, parse_float=_read_float, parse_constant=_refuse
+            text, object_pairs_hook=mapping, parse_int=read_int, parse_float=read_float, parse_constant=_refuse
         )
         return from_forms(tree) if special else tree
     except json.JSONDecodeError as error:
         raise ValueFault(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
-    except _BadLiteral as bad:
+    except BadLiteral as bad:
         raise ValueFault(f"line {_line_of(text, bad.literal)}: {bad}") from None
     except RecursionError:
         raise ValueFault(f"lists and maps nest deeper than {MAX_DEPTH} levels") from None
@@ -68,26 +68,28 @@ def from_forms(tree: Any, place: str = "") -> Any:
     return _FORMS[form](tree[form], place)
 
 
-class _BadLiteral(Exception):
+class BadLiteral(Exception):
+    """A number, or a word in the place of one, that is no value."""
+
     def __init__(self, literal: str, message: str) -> None:
         self.literal = literal
         super().__init__(message)
 
 
-def _read_int(literal: str) -> int:
+def read_int(literal: str) -> int:
     if len(literal) <= 20 and MIN_INT <= (number := int(literal)) <= MAX_INT:
         return number
-    raise _BadLiteral(literal, "the integer is outside -2**63 … 2**64-1")
+    raise BadLiteral(literal, "the integer is outside -2**63 … 2**64-1")
 
 
-def _read_float(literal: str) -> float:
+def read_float(literal: str) -> float:
     if math.isfinite(number := float(literal)):
         return number
-    raise _BadLiteral(literal, "the number is too large for a float")
+    raise BadLiteral(literal, "the number is too large for a float")
 
 
 def _refuse(literal: str) -> NoReturn:
-    raise _BadLiteral(literal, f'{literal} is no JSON; write {{"$float": "{literal}"}}')
+    raise BadLiteral(literal, f'{literal} is no JSON; write {{"$float": "{literal}"}}')
 
 
 def _line_of(text: str, literal: str) -> int:
