@@ -1,0 +1,82 @@
+//! A stateful node with everything that one can have: parts at the end, and a state that moves.
+
+use remotemedia_node::{FromValue, Kind, Node, Number, Result, ToValue, Value};
+
+/// Count, mean (updated as Welford does), least and greatest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary {
+    count: i128,
+    mean: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Kind for Summary {
+    const KIND: &'static str = "map";
+}
+
+impl ToValue for Summary {
+    fn to_value(&self) -> Value<'_> {
+        Value::Map(vec![
+            ("count", Value::Int(self.count)),
+            ("mean", Value::Float(self.mean)),
+            ("min", Value::Float(self.min)),
+            ("max", Value::Float(self.max)),
+        ])
+    }
+}
+
+impl FromValue<'_> for Summary {
+    fn from_value(value: Value<'_>) -> Result<Self> {
+        match value {
+            Value::Map(entries) => match entries[..] {
+                [
+                    ("count", Value::Int(count)),
+                    ("mean", Value::Float(mean)),
+                    ("min", Value::Float(min)),
+                    ("max", Value::Float(max)),
+                ] => Ok(Summary { count, mean, min, max }),
+                _ => Err("this is no state of Stats".into()),
+            },
+            _ => Err("this is no state of Stats".into()),
+        }
+    }
+}
+
+pub struct Stats(Summary);
+
+impl Node for Stats {
+    const DOC: &'static str = "Nothing for each number; at the end {count, mean, min, max} of all, if there were any.";
+    const STATEFUL: bool = true;
+    const SNAPSHOTS: bool = true;
+    const FINISHES: bool = true;
+    type Params = ();
+    type Input<'a> = Number;
+    type Output = Option<Summary>;
+
+    fn new((): ()) -> Result<Self> {
+        Ok(Stats(Summary { count: 0, mean: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY }))
+    }
+
+    fn process(&mut self, input: Number) -> Result<Option<Summary>> {
+        let (number, summary) = (input.as_f64(), &mut self.0);
+        summary.count += 1;
+        summary.mean += (number - summary.mean) / summary.count as f64;
+        summary.min = summary.min.min(number);
+        summary.max = summary.max.max(number);
+        Ok(None)
+    }
+
+    fn finish(&mut self) -> Result<Option<Option<Summary>>> {
+        Ok((self.0.count > 0).then_some(Some(self.0)))
+    }
+
+    fn snapshot(&self) -> Result<Value<'_>> {
+        Ok(self.0.to_value())
+    }
+
+    fn restore(&mut self, state: Value<'_>) -> Result<()> {
+        self.0 = Summary::from_value(state)?;
+        Ok(())
+    }
+}
