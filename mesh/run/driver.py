@@ -127,6 +127,10 @@ class Driver:
         self._input_ended = True
         return self._put(self.counts.items_in, Flag.END | Flag.FINAL, None)
 
+    def outstanding(self) -> dict[int, int]:
+        """How many bytes are out on each source edge: sent or waiting to be, and not yet consumed."""
+        return {edge: box.outstanding for edge, box in self._sources.items()}
+
     def _put(self, seq: int, flags: Flag, payload: bytes | None) -> list[DriverInstruction]:
         for edge, box in self._sources.items():
             box.put(Frame(edge, seq, 0, flags, payload))

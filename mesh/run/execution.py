@@ -143,7 +143,7 @@ class NodeExecution:
         given = self._given()
         wrong = self._misfit(len(parts), more)
         if wrong:
-            return self._fail(given, "answer", wrong)
+            return self._call_failed(given, "answer", wrong)
         self._to("more" if more else "answered")
         closes = not more and Flag.END in given.flags and (self._op == "finish" or not self._wants_finish(given))
         final = given.flags & Flag.FINAL
@@ -188,10 +188,7 @@ class NodeExecution:
         """The call, or the making of the instance, failed."""
         gone = kind in GONE
         if self.state is State.RUNNING:
-            given = self._given()
-            if not gone and self._op == "process":
-                self._remember(given)  # the instance lives on, and may have taken in some of it
-            return self._fail(given, kind, cause)
+            return self._call_failed(self._given(), kind, cause)
         if self.state is State.REPLAYING and not gone:
             return self._replay(more=False)  # it raised the first time too
         if self.state is State.SAVING and not gone and self._journal is not None:
@@ -200,6 +197,11 @@ class NodeExecution:
             return []
         what = {State.SAVING: "was lost making a snapshot", State.LOST: "could not be made anew"}
         return [self._fail_run(what.get(self.state, "could not be brought back to its state"), cause)]
+
+    def _call_failed(self, given: Input, kind: str, cause: str) -> list[Instruction]:
+        if kind not in GONE and self._op == "process":
+            self._remember(given)  # the instance lives on, and may have taken in some of it
+        return self._fail(given, kind, cause)
 
     def _fail(self, given: Input, kind: str, cause: str) -> list[Instruction]:
         """An item error: the seq ends here; what was made of it already stays."""

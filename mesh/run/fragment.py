@@ -82,6 +82,10 @@ class Fragment:
         """How many seqs each edge that drops has dropped."""
         return {edge: box.dropped for edge, (_, box) in self._senders.items() if box.dropped}
 
+    def outstanding(self) -> dict[int, int]:
+        """How many bytes are out on each edge that begins here: sent or waiting to be, and not yet consumed."""
+        return {edge: box.outstanding for edge, (_, box) in self._senders.items()}
+
     def states(self) -> dict[NodeId, State]:
         """What each node is doing."""
         return {name: node.state for name, node in self._nodes.items()}

@@ -181,8 +181,13 @@ class Gather(Inbox):
 
     def head(self) -> Input | None:
         if self._head is None and not self._open:
-            payload = None if self._fault or Flag.FAILED in self._flags else self._joined()
-            self._head = Input(self._seq, self._flags | Flag.END, payload, self._fault, self._fault_port)
+            flags = self._flags | Flag.END
+            if Flag.FAILED in flags:
+                self._head = Input(self._seq, flags, None)
+            elif self._fault:
+                self._head = Input(self._seq, flags, None, self._fault, self._fault_port)
+            else:
+                self._head = Input(self._seq, flags, self._joined())
             self._parts.clear()
         return self._head
 

@@ -38,9 +38,9 @@ class Outbox:
         return self._drops and Flag.END in flags and Flag.FINAL not in flags and len(self._waiting) < RUN_WINDOW_SEQS
 
     @property
-    def waiting(self) -> int:
-        """How many frames wait for credit."""
-        return len(self._waiting)
+    def outstanding(self) -> int:
+        """Bytes taken over for which no credit came back."""
+        return self._outstanding + sum(map(cost, self._waiting))
 
     def put(self, frame: Frame) -> None:
         """Takes a frame over; on an edge that drops, a part pushes out the older seqs that still wait whole."""

@@ -1,0 +1,113 @@
+"""What a run must come to, evaluated seq by seq and node by node, without credit, frames or concurrency."""
+
+from dataclasses import dataclass, field
+
+from imagined_nodes import Outcome, finish, process
+
+from mesh.ids import NodeId
+from mesh.manifest.graph import Edge, Graph, GraphNode
+from mesh.values import pack_list, pack_map
+
+
+@dataclass
+class Expected:
+    """Results as (seq, part, payload), failures as (seq, node); ``counts`` as the driver's."""
+
+    results: list[tuple[int, int, bytes]] = field(default_factory=list)
+    failures: set[tuple[int, str]] = field(default_factory=set)
+    done: int = 0
+    filtered: int = 0
+    failed: int = 0
+
+
+@dataclass
+class _Output:
+    parts: list[bytes] = field(default_factory=list)
+    failed: bool = False
+
+
+class Reference:
+    """Evaluates a graph of imagined nodes."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._nodes = {node.id: node for node in graph.nodes}
+        self._states = dict.fromkeys(self._nodes, 0)
+        self._expected = Expected()
+
+    def run(self, items: list[bytes], *, stop: bool) -> Expected:
+        """With ``stop``, up to and with the first seq that fails."""
+        for seq in range(len(items) + 1):
+            final = seq == len(items)
+            failed = self._seq(seq, None if final else items[seq], final=final)
+            if failed and stop:
+                break
+        return self._expected
+
+    def _seq(self, seq: int, item: bytes | None, *, final: bool) -> bool:
+        outputs: dict[NodeId | None, _Output] = {None: _Output([] if item is None else [item])}
+        for name in self._graph.order:
+            outputs[name] = self._node(self._nodes[name], outputs, seq, final=final)
+        sinks = [edge for edge in self._graph.edges if edge.target is None]
+        results = self._results(sinks, outputs, seq)
+        failed = any(each == seq for each, _ in self._expected.failures)
+        self._expected.results += [(seq, part, payload) for part, payload in enumerate(results)]
+        if not final:
+            self._expected.failed += failed
+            self._expected.done += bool(results) and not failed
+            self._expected.filtered += not results and not failed
+        return failed
+
+    def _results(self, sinks: list[Edge], outputs: dict[NodeId | None, _Output], seq: int) -> list[bytes]:
+        if len(sinks) == 1:
+            return outputs[sinks[0].source].parts
+        if any(outputs[edge.source].failed for edge in sinks):
+            return []
+        joined = self._joined(sinks, outputs, {edge.port for edge in sinks}, seq, None)
+        return [] if joined is None else [joined]
+
+    def _node(self, node: GraphNode, outputs: dict[NodeId | None, _Output], seq: int, *, final: bool) -> _Output:
+        inbound = [edge for edge in self._graph.edges if edge.target == node.id]
+        made = _Output(failed=any(outputs[edge.source].failed for edge in inbound))
+        if node.join:
+            joined = None if made.failed else self._joined(inbound, outputs, set(node.optional), seq, node.id)
+            inputs = [] if joined is None else [joined]
+            made.failed = made.failed or (seq, node.id) in self._expected.failures
+        else:
+            inputs = outputs[inbound[0].source].parts
+        for payload in inputs:
+            if not self._apply(node, process(node, self._states[node.id], payload), made, seq, exact=True):
+                return made
+        if final and node.finishes and not made.failed:
+            self._apply(node, finish(node, self._states[node.id]), made, seq, exact=False)
+        return made
+
+    def _apply(self, node: GraphNode, outcome: Outcome, made: _Output, seq: int, *, exact: bool) -> bool:
+        self._states[node.id] = outcome.state
+        count = len(outcome.parts)
+        misfit = not outcome.error and (
+            (node.arity != "many" and count > 1) or (node.arity == "one" and count == 0 and exact)
+        )
+        if not misfit:
+            made.parts += outcome.parts
+        if outcome.error or misfit:
+            self._expected.failures.add((seq, node.id))
+            made.failed = True
+            return False
+        return True
+
+    def _joined(
+        self, edges: list[Edge], outputs: dict[NodeId | None, _Output], optional: set[str], seq: int, node: str | None
+    ) -> bytes | None:
+        entries = []
+        for edge in edges:
+            parts = outputs[edge.source].parts
+            if len(parts) > 1 and not edge.is_list:  # possible in the extra seq of finish only
+                self._expected.failures.add((seq, node or edge.port))
+                return None
+            if parts:
+                entries.append((edge.port, pack_list(parts) if edge.is_list else parts[0]))
+        present = {port for port, _ in entries}
+        if not entries or any(edge.port not in present | optional for edge in edges):
+            return None
+        return pack_map(entries)
