@@ -106,6 +106,46 @@ export interface Fault {
   message: string;
 }
 
+/** The manifest is invalid: every fault at once. */
+export class ManifestFaults extends Error {
+  override readonly name = "ManifestFaults";
+
+  constructor(readonly faults: readonly Fault[]) {
+    super(faults.map(({ path, message }) => `${path}: ${message}`).join("\n"));
+  }
+}
+
+/** Why one peer cannot run one node. */
+export interface Refusal {
+  node: string;
+  peer: string;
+  lacks: string[];
+}
+
+/** No peer fits at least one node; the text lists every peer and what it lacks. */
+export class PlanRefused extends Error {
+  override readonly name = "PlanRefused";
+
+  constructor(
+    message: string,
+    readonly refusals: readonly Refusal[],
+  ) {
+    super(message);
+  }
+}
+
+/** A run ended without finishing; `failure` is the item error where one ended it. */
+export class RunError extends Error {
+  override readonly name = "RunError";
+
+  constructor(
+    message: string,
+    readonly failure?: ItemFailure,
+  ) {
+    super(message);
+  }
+}
+
 /** Events of a peer, dispatched as CustomEvent on it: `peers`, `links`, `signaling` ("connected" | "away"), `pyodide` (progress). */
 export interface PeerApi extends EventTarget {
   readonly id: string;
