@@ -69,8 +69,6 @@ class Session:
         self._pinged = now - HEARTBEAT_S
         self._ping_due = False
         self._pong: int | None = None
-        self._close: Close | None = None
-        self._closed = False
         self._ack_at: float | None = None
         self.rtt_s: float | None = None
 
@@ -79,10 +77,6 @@ class Session:
         if not 0 < len(message) <= _LONGEST[lane]:
             raise ProtocolError("too-large", f"a message of {len(message)} bytes on the {lane.name.lower()} lane")
         self._out[lane].queue(message)
-
-    def close(self, code: str, text: str) -> None:
-        """The next frame of the control lane says CLOSE, and nothing follows it."""
-        self._close = Close(code, text)
 
     def backlog(self, lane: Lane) -> int:
         """Bytes queued on the lane that no frame took yet."""
@@ -116,8 +110,6 @@ class Session:
 
     def next_frame(self, lane: Lane) -> bytes | None:
         """The next frame for the lane's channel; None if there is nothing that may go now."""
-        if self._closed:
-            return None
         records = self._small_records(lane)
         room = MAX_FRAME_BYTES - _SMALL_RECORDS_BYTES
         while room > CHUNK_BYTES and (chunk := self._next_chunk(lane, room - CHUNK_BYTES)) is not None:
@@ -139,9 +131,6 @@ class Session:
     def _small_records(self, lane: Lane) -> list[Record]:
         records: list[Record] = []
         if lane is Lane.CONTROL:
-            if self._close is not None:
-                self._closed = True
-                return [self._close]
             if self._ping_due:
                 records.append(Ping(self._token))
             if self._pong is not None:
@@ -152,7 +141,7 @@ class Session:
         return records
 
     def _next_chunk(self, lane: Lane, room: int) -> Chunk | None:
-        if self._close is not None or (lane is Lane.DATA and not self._greeted):
+        if lane is Lane.DATA and not self._greeted:
             return None
         return self._out[lane].chunk(room)
 

@@ -1,0 +1,315 @@
+"""The links of this peer: one to each other peer, made when it is asked for."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final
+
+from mesh.errors import LinkError, MeshError
+from mesh.ids import PeerId
+from mesh.limits import DIRECT_FIRST_S, LINK_TIMEOUT_S, MAX_CAUSE_CHARS, MAX_ICE_CANDIDATES, MAX_LINKS
+from mesh.protocol.handshake import Me
+from mesh.transport.aiortc_engine import AiortcConnection
+from mesh.transport.link import IceServer, Link, OnLost, OnMessage
+from mesh.transport.negotiation import Attempt, Engine, Terms
+from mesh.transport.session_link import SessionLink, Spawn
+
+__all__ = ["Links", "Me"]
+
+type SendRelay = Callable[[PeerId, dict[str, Any]], Awaitable[None]]
+type IceServers = Callable[[], Awaitable[Sequence[IceServer]]]
+
+_log = logging.getLogger(__name__)
+_CONNECTION_ID_BYTES: Final = 8
+_WAITING_FOR: Final = {
+    "signaling": "no description of its end of the connection came",
+    "ice": "no network path to it was found",
+    "dtls": "a network path was found, but no encrypted connection came of it",
+    "channel": "the connection stands, but its channels did not open",
+    "handshake": "the channels opened, but it did not prove itself",
+}
+
+
+def engine_named(name: str) -> Engine:
+    """The engine ``aiortc`` or ``wrtc``; ``auto`` is ``wrtc`` where that is installed."""
+    if name == "aiortc":
+        return AiortcConnection
+    try:
+        from mesh.transport.wrtc_engine import WrtcConnection
+    except ImportError as error:
+        if name == "auto":
+            return AiortcConnection
+        raise LinkError("engine", f"wrtc is not installed: install remotemedia-mesh[native] ({error})") from error
+    return WrtcConnection
+
+
+class Links:
+    """``get`` makes or finds the link to a peer; what signaling relays for us goes to ``relay``.
+
+    ``send_relay`` brings data to another peer's ``relay``. ``ice_servers`` is asked at every build of a connection.
+    ``on_link`` comes for every new link, from either side, before its first message; after ``on_lost`` there are none.
+    """
+
+    def __init__(
+        self,
+        me: Me,
+        *,
+        send_relay: SendRelay,
+        ice_servers: IceServers,
+        engine: str | Engine = "auto",
+        on_message: OnMessage,
+        on_lost: OnLost,
+        on_link: Callable[[Link], None],
+    ) -> None:
+        self._me = me
+        self._send_relay, self._ice_servers = send_relay, ice_servers
+        self._on_link, self._on_lost = on_link, on_lost
+        self._terms = Terms(
+            me,
+            engine_named(engine) if isinstance(engine, str) else engine,
+            say=self._say,
+            spawn=self._spawn,
+            on_message=on_message,
+            on_lost=self._lost,
+            on_proven=self._proven,
+        )
+        self._makings: dict[PeerId, _Making] = {}
+        self._standing: dict[PeerId, Attempt] = {}
+        self._early: dict[PeerId, list[tuple[str, Mapping[str, Any]]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._outbox: asyncio.Queue[tuple[PeerId, dict[str, Any]]] = asyncio.Queue()
+        self._postman = asyncio.create_task(self._relay_all())
+        self._closed = False
+
+    async def get(self, peer: PeerId) -> Link:
+        """The link to ``peer``; concurrent callers share the making of it. Raises LinkError within LINK_TIMEOUT_S."""
+        if (link := self.existing(peer)) is not None:
+            return link
+        making = self._makings.get(peer)
+        if making is None:
+            making = self._begin(peer)
+            if self._me.peer < peer:
+                making.start(self._offer(making))
+            else:
+                self._say(peer, {"kind": "want"})
+        return await asyncio.shield(making.link)
+
+    def existing(self, peer: PeerId) -> Link | None:
+        """The link to ``peer``, if there is one now."""
+        attempt = self._standing.get(peer)
+        return attempt.link if attempt is not None else None
+
+    async def relay(self, sender: PeerId, data: object) -> None:
+        """Takes what signaling relayed from ``sender`` (docs/wire.md, 6); what makes no sense is ignored."""
+        if self._closed:
+            return
+        match data:
+            case {"kind": "want"} if self._me.peer < sender:
+                self._wanted(sender)
+            case {"kind": "offer", "connection": str(connection), "sdp": str(sdp), **rest} if sender < self._me.peer:
+                await self._offered(sender, connection, sdp, direct=rest.get("direct") is True)
+            case {"kind": "answer", "connection": str(connection), "sdp": str(sdp)}:
+                if (attempt := self._attempt(sender, connection)) is not None:
+                    attempt.answered(sdp)
+            case {
+                "kind": "candidate",
+                "connection": str(connection),
+                "candidate": {"candidate": str(), **_fields} as candidate,
+            }:
+                await self._candidate(sender, connection, candidate)
+            case {"kind": "refuse", "message": str(message), **rest}:
+                self._refused(sender, rest.get("connection"), message[:MAX_CAUSE_CHARS])
+            case _:
+                _log.debug("%s relayed something unknown", sender)
+
+    async def close(self) -> None:
+        """Closes every link in good order, and gives up those in the making."""
+        self._closed = True
+        for making in tuple(self._makings.values()):
+            self._fail(making, LinkError("link", "this peer leaves"), tell=False)
+        await asyncio.gather(*(attempt.link.close() for attempt in self._standing.values()))
+        self._standing.clear()
+        self._postman.cancel()
+        await asyncio.gather(self._postman, *self._tasks, return_exceptions=True)
+
+    # Making a link
+
+    def _begin(self, peer: PeerId) -> "_Making":
+        if self._closed or peer == self._me.peer:
+            raise LinkError("link", "this peer leaves" if self._closed else "a peer has no link to itself")
+        if len(self._standing.keys() | self._makings.keys() | {peer}) > MAX_LINKS:
+            raise LinkError("link", f"this peer has {MAX_LINKS} links already")
+        making = self._makings[peer] = _Making(peer, self._spawn, self._fail)
+        return making
+
+    async def _offer(self, making: "_Making") -> None:
+        servers = await self._ice_servers()
+        near = _without_turn(servers)
+        if self._terms.engine is AiortcConnection and near != list(servers):
+            try:
+                async with asyncio.timeout(DIRECT_FIRST_S):
+                    return await self._new_attempt(making).offer(near, direct=True)
+            except TimeoutError:
+                pass
+        return await self._new_attempt(making).offer(servers, direct=False)
+
+    def _new_attempt(self, making: "_Making", connection: str | None = None) -> Attempt:
+        making.attempt = Attempt(self._terms, making.peer, connection or secrets.token_hex(_CONNECTION_ID_BYTES))
+        return making.attempt
+
+    async def _answer(self, attempt: Attempt, sdp: str, *, direct: bool) -> None:
+        servers = await self._ice_servers()
+        await attempt.answer(_without_turn(servers) if direct else servers, sdp)
+
+    def _proven(self, link: SessionLink) -> None:
+        making = self._makings.pop(link.peer)
+        before = self._standing.get(link.peer)
+        if making.attempt is not None:
+            self._standing[link.peer] = making.attempt
+        making.succeed(link)
+        if before is not None:
+            before.link.abandon("another link took its place")
+        self._on_link(link)
+
+    def _lost(self, link: Link, reason: str) -> None:
+        if self.existing(link.peer) is link:
+            del self._standing[link.peer]
+        self._on_lost(link, reason)
+
+    def _fail(self, making: "_Making", error: LinkError, *, tell: bool = True) -> None:
+        if self._makings.get(making.peer) is making:
+            del self._makings[making.peer]
+            if tell:
+                connection = {} if making.attempt is None else {"connection": making.attempt.id}
+                self._say(making.peer, {"kind": "refuse", "message": str(error)[:MAX_CAUSE_CHARS], **connection})
+            making.fail(error)
+
+    # What the other side says
+
+    def _wanted(self, peer: PeerId) -> None:
+        """Also where a link stands: the other side may have lost it. It stays until the new one is proven."""
+        if peer in self._makings:
+            return
+        try:
+            making = self._begin(peer)
+        except LinkError as error:
+            self._say(peer, {"kind": "refuse", "message": str(error)})
+        else:
+            making.start(self._offer(making))
+
+    async def _offered(self, peer: PeerId, connection: str, sdp: str, *, direct: bool) -> None:
+        """A further offer takes the place of the one before."""
+        if self._attempt(peer, connection) is not None:
+            return
+        try:
+            making = self._makings.get(peer) or self._begin(peer)
+        except LinkError as error:
+            self._say(peer, {"kind": "refuse", "connection": connection, "message": str(error)})
+            return
+        attempt = self._new_attempt(making, connection)
+        making.start(self._answer(attempt, sdp, direct=direct))
+        for early, candidate in self._early.pop(peer, []):
+            if early == connection:
+                await attempt.candidate(candidate)
+
+    def _attempt(self, peer: PeerId, connection: str) -> Attempt | None:
+        """The attempt that ``connection`` names, also one that became a link: candidates may still come for it."""
+        making = self._makings.get(peer)
+        for attempt in (making.attempt if making is not None else None, self._standing.get(peer)):
+            if attempt is not None and attempt.id == connection:
+                return attempt
+        return None
+
+    async def _candidate(self, peer: PeerId, connection: str, candidate: Mapping[str, Any]) -> None:
+        attempt = self._attempt(peer, connection)
+        if attempt is not None:
+            await attempt.candidate(candidate)
+            return
+        if peer in self._early or len(self._early) < MAX_LINKS:
+            early = self._early.setdefault(peer, [])
+            early.append((connection, candidate))
+            del early[:-MAX_ICE_CANDIDATES]
+
+    def _refused(self, peer: PeerId, connection: object, message: str) -> None:
+        making = self._makings.get(peer)
+        if making is not None and connection == (making.attempt.id if making.attempt is not None else None):
+            self._fail(making, LinkError("refused", f"{peer} gave up: {message}"), tell=False)
+
+    # Tasks
+
+    def _say(self, peer: PeerId, data: dict[str, Any]) -> None:
+        self._outbox.put_nowait((peer, data))
+
+    async def _relay_all(self) -> None:
+        while True:
+            peer, data = await self._outbox.get()
+            try:
+                await self._send_relay(peer, data)
+            except MeshError as error:
+                if (making := self._makings.get(peer)) is not None:
+                    self._fail(making, LinkError("signaling", str(error)), tell=False)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a task of a link failed", exc_info=error)
+
+
+class _Making:
+    """A link in the making. Attempts follow one another until one is proven, one fails, or the time is up."""
+
+    def __init__(self, peer: PeerId, spawn: Spawn, fail: Callable[["_Making", LinkError], None]) -> None:
+        self.peer = peer
+        self.link: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
+        self.attempt: Attempt | None = None
+        self._spawn, self._fail = spawn, fail
+        self._task: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(LINK_TIMEOUT_S, self._expired)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Goes on with ``work``, in place of what was under way."""
+        if self._task is not None:
+            self._task.cancel()
+        self._task = self._spawn(self._run(work))
+
+    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except LinkError as error:
+            self._fail(self, error)
+        except MeshError as error:
+            self._fail(self, LinkError("signaling", str(error)))
+
+    def _expired(self) -> None:
+        step = "signaling" if self.attempt is None else self.attempt.step
+        self._fail(self, LinkError(step, f"no link to {self.peer} within {LINK_TIMEOUT_S:.0f} s: {_WAITING_FOR[step]}"))
+
+    def succeed(self, link: Link) -> None:
+        self._timer.cancel()
+        self.link.set_result(link)
+
+    def fail(self, error: LinkError) -> None:
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+        self.link.set_exception(error)
+        self.link.exception()  # seen, also where nobody waits for this link
+
+
+def _without_turn(servers: Sequence[IceServer]) -> list[IceServer]:
+    near: list[IceServer] = []
+    for server in servers:
+        urls = [server["urls"]] if isinstance(server["urls"], str) else server["urls"]
+        stun = [url for url in urls if url.startswith("stun")]
+        if stun == urls:
+            near.append(server)
+        elif stun:
+            near.append({"urls": stun})
+    return near
