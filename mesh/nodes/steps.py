@@ -1,12 +1,12 @@
 """How the parts of one input are gathered into steps: the first at once, the many of a quick generator together."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic
 
 from mesh.errors import NodeError
 from mesh.limits import STEP_BYTES, STEP_PARTS, STEP_S
 
-type Fetch = Callable[[], bytes | None]
+type Fetch = Callable[[], Awaitable[bytes | None]]
 
 
 class Steps:
@@ -21,12 +21,12 @@ class Steps:
         self._error: NodeError | None = None
         self._quota = 1
 
-    def begin(self, fetch: Fetch) -> tuple[list[bytes], bool]:
+    async def begin(self, fetch: Fetch) -> tuple[list[bytes], bool]:
         """The first step of an input: its first part. What was left of the one before is abandoned."""
         self._fetch, self._error, self._quota = fetch, None, 1
-        return self.step()
+        return await self.step()
 
-    def step(self) -> tuple[list[bytes], bool]:
+    async def step(self) -> tuple[list[bytes], bool]:
         """The next parts, and whether there may be more."""
         if self._error:
             self._fetch, error, self._error = None, self._error, None
@@ -37,7 +37,7 @@ class Steps:
         size, end = 0, monotonic() + STEP_S
         while len(parts) < self._quota and size < STEP_BYTES:
             try:
-                part = self._fetch()
+                part = await self._fetch()
             except NodeError as error:
                 return self._failed(error, parts)
             if part is None:

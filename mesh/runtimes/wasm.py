@@ -7,25 +7,26 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Final
 from weakref import WeakSet
 
 from mesh import values
 from mesh.errors import NodeCrashed, NodeError, NodeTimeout, ValueFault
 from mesh.limits import DESCRIBE_TIMEOUT_S, MAX_CAUSE_CHARS, MAX_NODE_TYPES, SETUP_TIMEOUT_S
 from mesh.manifest.graph import GraphNode
-from mesh.nodes.spec import NodeSpec
+from mesh.nodes.spec import ALIASES, NodeSpec
 from mesh.nodes.steps import Steps
 from mesh.runtimes.base import Answer, Instance, Runtime
 from mesh.runtimes.canonical import World
 from mesh.runtimes.guest import Code, Guest, refusal
 
+MODULES: Final = Path(__file__).parent.parent / "_assets" / "nodes"
 _log = logging.getLogger(__name__)
 
 
@@ -42,11 +43,13 @@ class WasmRuntime(Runtime):
 
     name = "wasm"
 
-    def __init__(self, modules: Iterable[Path]) -> None:
+    def __init__(self, modules: Iterable[Path] | None = None, *, allow: Collection[str] | None = None) -> None:
+        """``modules``: the installed ones by default. ``allow``, where given, names the only types that are run."""
+        self._allow = None if allow is None else {ALIASES.get(name, name) for name in allow}
         self._modules: list[Module] = []
         self._codes: dict[str, Code] = {}
         self._instances: WeakSet[WasmInstance] = WeakSet()
-        for path in modules:
+        for path in sorted(MODULES.glob("*.wasm")) if modules is None else modules:
             try:
                 self.add(load(path.read_bytes()))
             except NodeError as error:
@@ -61,14 +64,17 @@ class WasmRuntime(Runtime):
         self._codes |= {spec.node_type: module.code for spec in module.types}
 
     def types(self) -> Sequence[NodeSpec]:
-        """The types of all modules."""
-        return [spec for module in self._modules for spec in module.types]
+        """The types of all modules that are allowed."""
+        return [spec for module in self._modules for spec in module.types if self._allows(spec.node_type)]
+
+    def _allows(self, node_type: str) -> bool:
+        return self._allow is None or node_type in self._allow
 
     async def create(self, node: GraphNode) -> Instance:
         """An instance of its own for the node; NodeError where the module does not know or does not want it."""
         code = self._codes.get(node.node_type)
-        if code is None:
-            raise NodeError(f"no WebAssembly module here has the node type {node.node_type}")
+        if code is None or not self._allows(node.node_type):
+            raise NodeError(f"there is no WebAssembly node type {node.node_type!r} here")
         instance = WasmInstance(code, node)
         self._instances.add(instance)
         try:
@@ -190,7 +196,7 @@ class WasmInstance(Instance):
     def _process(self, payload: bytes) -> Answer:
         if self._node.arity == "many":
             return self._begin(partial(self._world.process, payload))
-        part = self._part(partial(self._world.process, payload))
+        part = _checked(self._world.process(payload))
         if part is None and self._node.arity == "one":
             raise NodeError("it answered no part, but its arity is one", kind="answer")
         return Answer(() if part is None else (part,))
@@ -198,32 +204,43 @@ class WasmInstance(Instance):
     def _finish(self) -> Answer:
         if self._node.arity == "many":
             return self._begin(self._world.finish)
-        part = self._part(self._world.finish)
+        part = _checked(self._world.finish())
         return Answer(() if part is None else (part,))
 
     def _begin(self, first: Callable[[], bytes | None]) -> Answer:
         """The first step of an input: ``first`` gives the first part, the world's ``next`` the others."""
         functions = iter((first,))
-        parts, more = self._steps.begin(lambda: self._part(next(functions, self._world.next)))
-        return Answer(tuple(parts), more)
+
+        async def fetch() -> bytes | None:
+            return _checked(next(functions, self._world.next)())
+
+        return _step(self._steps.begin(fetch))
 
     def _next(self) -> Answer:
-        parts, more = self._steps.step()
-        return Answer(tuple(parts), more)
+        return _step(self._steps.step())
 
     def _snapshot(self) -> bytes:
-        state = self._part(self._world.snapshot)
-        assert state is not None
-        return state
+        return _checked(self._world.snapshot())
 
-    def _part(self, function: Callable[[], bytes | None]) -> bytes | None:
-        part = function()
-        if part is not None:
-            try:
-                values.check(part)
-            except ValueFault as error:
-                raise NodeError(f"its answer is no value: {error}", kind="answer") from None
-        return part
+
+def _step(step: Coroutine[None, None, tuple[list[bytes], bool]]) -> Answer:
+    """Drives a step to its end: a guest never waits, so one ``send`` is enough."""
+    try:
+        step.send(None)
+    except StopIteration as end:
+        parts, more = end.value
+        return Answer(tuple(parts), more)
+    raise AssertionError("a guest does not wait")
+
+
+def _checked[P: bytes | None](part: P) -> P:
+    """``part``, which must be a value, or none."""
+    if part is not None:
+        try:
+            values.check(part)
+        except ValueFault as error:
+            raise NodeError(f"its answer is no value: {error}", kind="answer") from None
+    return part
 
 
 def _settle(future: asyncio.Future[Any], answer: Any, error: Exception | None) -> None:

@@ -1,0 +1,214 @@
+"""Python nodes, each in a process of its own: one that blocks, leaks or dies takes nobody along."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from mesh.errors import NodeCrashed, NodeError, NodeTimeout
+from mesh.limits import CLOSE_TIMEOUT_S, MAX_CAUSE_CHARS, SETUP_TIMEOUT_S, STEP_BYTES
+from mesh.manifest.graph import GraphNode
+from mesh.nodes import NodeSpec, Registry
+from mesh.runtimes.base import Answer, Instance, Runtime
+from mesh.runtimes.child import END, FORK, REPLY, REQUEST, read_frame, write_frame
+
+
+class PythonRuntime(Runtime):
+    """Runs the types of a registry; ``sources`` are what it has loaded besides the built-in ones."""
+
+    name = "python"
+
+    def __init__(self, registry: Registry, sources: Sequence[str] = ()) -> None:
+        self._registry = registry
+        self._sources = [os.path.abspath(source) if source.endswith(".py") else source for source in sources]
+        self._nursery = _Nursery()
+        self._instances: list[PythonInstance] = []
+
+    def types(self) -> Sequence[NodeSpec]:
+        """The types that the registry gives out."""
+        return self._registry.specs()
+
+    def warm(self) -> None:
+        """Starts, without waiting, what the first ``create`` would wait for: about a quarter of a second."""
+        self._nursery.start()
+
+    async def create(self, node: GraphNode) -> Instance:
+        """A process for the node; NodeError where its class is not there or does not want to."""
+        self._registry.get(node.node_type)
+        instance = await PythonInstance.start(self._nursery, node.timeout_s)
+        self._instances = [each for each in self._instances if not each.ended] + [instance]
+        try:
+            await instance.setup(node, self._sources)
+        except BaseException:
+            await instance.close()
+            raise
+        return instance
+
+    async def close(self) -> None:
+        """Ends every process."""
+        await asyncio.gather(*(instance.close() for instance in self._instances))
+        await self._nursery.close()
+
+
+class PythonInstance(Instance):
+    """A node in a process of its own."""
+
+    def __init__(
+        self,
+        nursery: "_Nursery",
+        pid: int,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        timeout_s: float,
+    ) -> None:
+        self._nursery = nursery
+        self._pid = pid
+        self._reader = reader
+        self._writer = writer
+        self._timeout_s = timeout_s
+        self._ending: asyncio.Task[int] | None = None
+
+    @classmethod
+    async def start(cls, nursery: "_Nursery", timeout_s: float) -> "PythonInstance":
+        """Forks a process and connects to it."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                pid = await nursery.fork(theirs.fileno())
+            except BaseException:
+                ours.close()
+                raise
+        return cls(nursery, pid, *await asyncio.open_connection(sock=ours, limit=STEP_BYTES), timeout_s)
+
+    async def setup(self, node: GraphNode, sources: list[str]) -> None:
+        """Makes the node in the process."""
+        await self._call("setup", node.node_type, node.params, sources, timeout_s=SETUP_TIMEOUT_S)
+
+    async def process(self, payload: bytes) -> Answer:
+        return _answer(await self._call("process", payload))
+
+    async def next(self) -> Answer:
+        return _answer(await self._call("next"))
+
+    async def finish(self) -> Answer:
+        return _answer(await self._call("finish"))
+
+    async def snapshot(self) -> bytes:
+        return bytes(await self._call("snapshot"))
+
+    async def restore(self, state: bytes) -> None:
+        await self._call("restore", state)
+
+    async def close(self) -> None:
+        if not self.ended:
+            with suppress(NodeError):
+                await self._call("close", timeout_s=CLOSE_TIMEOUT_S)
+        await asyncio.shield(self._end())
+
+    async def _call(self, op: str, *arguments: Any, timeout_s: float | None = None) -> Any:
+        """One exchange with the process; what is not an answer in time ends it."""
+        if self.ended:
+            raise NodeCrashed("its process is gone")
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        try:
+            write_frame(self._writer, [op, arguments])
+            async with asyncio.timeout(limit_s):
+                kind, answer = await read_frame(self._reader)
+        except TimeoutError:
+            self._end()
+            raise NodeTimeout(f"it took longer than {limit_s:g} s") from None
+        except (asyncio.IncompleteReadError, ConnectionError):
+            raise NodeCrashed(_obituary(await asyncio.shield(self._end()))) from None
+        except (ValueError, TypeError) as error:
+            self._end()
+            raise NodeCrashed(f"its process answered nonsense: {error}"[:MAX_CAUSE_CHARS]) from None
+        except asyncio.CancelledError:
+            self._end()
+            raise
+        if kind is not None:
+            raise NodeError(str(answer), kind=str(kind))
+        return answer
+
+    @property
+    def ended(self) -> bool:
+        """Whether its process is gone."""
+        return self._ending is not None
+
+    def _end(self) -> asyncio.Task[int]:
+        """Kills the process unless it is dead; the task answers its exit status."""
+        if self._ending is None:
+            self._writer.close()
+            self._ending = asyncio.create_task(self._nursery.end(self._pid))
+        return self._ending
+
+
+def _answer(step: Any) -> Answer:
+    parts, more = step
+    return Answer(tuple(parts), bool(more))
+
+
+def _obituary(status: int) -> str:
+    if status < 0:
+        return f"its process was killed by {signal.Signals(-status).name}"
+    return f"its process exited with code {status}"
+
+
+class _Nursery:
+    """The process that forks those of nodes (``mesh.runtimes.child``), made when it is first needed."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+        self._turn = asyncio.Lock()
+
+    def start(self) -> socket.socket:
+        """Starts the process, where there is none, without waiting for it; the channel to it."""
+        if self._channel is None:
+            self._channel, theirs = socket.socketpair()
+            self._channel.setblocking(False)
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-u", "-P", "-m", "mesh.runtimes.child", str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=2,  # our stdout is for results
+                    pass_fds=[theirs.fileno()],
+                    env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+                    start_new_session=True,  # Ctrl-C in the terminal is for us
+                )
+        return self._channel
+
+    async def fork(self, descriptor: int) -> int:
+        """A process that serves the socket ``descriptor``; its id."""
+        return await self._ask(FORK, 0, descriptor)
+
+    async def end(self, pid: int) -> int:
+        """Kills a process, unless it is dead; its exit status."""
+        try:
+            return await self._ask(END, pid)
+        except NodeCrashed:  # the nursery took it along
+            return -signal.SIGKILL
+
+    async def close(self) -> None:
+        """Ends the nursery, and with it what it forked."""
+        if self._channel is not None and self._process is not None:
+            self._channel.close()
+            await asyncio.to_thread(self._process.wait)
+            self._channel = self._process = None
+
+    async def _ask(self, verb: bytes, pid: int, *descriptors: int) -> int:
+        loop = asyncio.get_running_loop()
+        async with self._turn:
+            channel = self.start()
+            reply = b""
+            with suppress(ConnectionError):
+                socket.send_fds(channel, [REQUEST.pack(verb, pid)], descriptors)
+                reply = await loop.sock_recv(channel, REPLY.size)
+            if len(reply) == REPLY.size:
+                return int(REPLY.unpack(reply)[0])
+        await self.close()
+        raise NodeCrashed("the process that forks those of nodes is gone")
