@@ -1,0 +1,109 @@
+"""``mesh worker``: lend this machine to a room."""
+
+import asyncio
+import json
+
+import click
+
+from mesh.cli.shell import (
+    USAGE,
+    engine_option,
+    ice_option,
+    ice_servers,
+    join_option,
+    nodes_option,
+    run_async,
+    say,
+    stop,
+)
+from mesh.errors import ValueFault
+from mesh.ids import peer_name
+from mesh.peer import Machine, Peer
+
+
+@click.command()
+@join_option(required=True)
+@click.option("--name", envvar="MESH_NAME", help="Its name in the room; made up from the host's name by default.")
+@click.option(
+    "--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label that pipelines can ask for (repeatable)."
+)
+@click.option(
+    "--cap",
+    "caps",
+    multiple=True,
+    metavar="gpu=TYPE:GB",
+    help="A capability that cannot be seen from inside, for example gpu=cuda:24.",
+)
+@nodes_option
+@click.option(
+    "--allow",
+    "allowed",
+    multiple=True,
+    metavar="TYPE",
+    help="Offer only this node type (repeatable); by default every loaded one.",
+)
+@ice_option
+@engine_option
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON on stdout when joined.")
+def worker(
+    invite: str,
+    name: str | None,
+    labels: tuple[str, ...],
+    caps: tuple[str, ...],
+    node_sources: tuple[str, ...],
+    allowed: tuple[str, ...],
+    ice_urls: tuple[str, ...],
+    engine: str,
+    as_json: bool,
+) -> None:
+    """Join the room of an INVITE and run nodes for it, until stopped. No port needs to be open."""
+    machine = Machine(gpu=parse_gpu(caps), labels=parse_labels(labels))
+    servers = ice_servers(ice_urls)
+    try:
+        checked = peer_name(name) if name is not None else None
+    except ValueFault as error:
+        stop(USAGE, f"--name: {error}")
+
+    async def main() -> int:
+        peer = Peer.join(
+            invite,
+            name=checked,
+            nodes=node_sources,
+            allow=allowed or None,
+            machine=machine,
+            serve=True,
+            engine=engine,
+            ice_servers=servers,
+            log=say,
+        )
+        async with peer:
+            if as_json:
+                click.echo(json.dumps({"name": peer.name, "peer": peer.id, "room": peer.room}))
+            say(f"{peer.name} joined room {peer.room} and offers {len(peer.types)} node types; Ctrl-C ends it")
+            await asyncio.Event().wait()
+        return 0
+
+    run_async(main)
+
+
+def parse_labels(labels: tuple[str, ...]) -> dict[str, str]:
+    """``k=v`` options as a map."""
+    parsed: dict[str, str] = {}
+    for label in labels:
+        key, equals, value = label.partition("=")
+        if not key or not equals:
+            stop(USAGE, f"--label {label}: write KEY=VALUE, for example region=eu")
+        parsed[key] = value
+    return parsed
+
+
+def parse_gpu(caps: tuple[str, ...]) -> dict[str, object] | None:
+    """``gpu=TYPE:GB`` (memory optional) as an announcement has it."""
+    gpu: dict[str, object] | None = None
+    for cap in caps:
+        kind, _, value = cap.partition("=")
+        model, _, memory = value.partition(":")
+        if kind != "gpu" or not model or (memory and not memory.replace(".", "", 1).isdigit()):
+            stop(USAGE, f"--cap {cap}: write gpu=TYPE:GB, for example gpu=cuda:24")
+        gpu = {"type": model, **({"memory_gb": float(memory)} if memory else {})}
+    return gpu

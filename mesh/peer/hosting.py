@@ -1,0 +1,157 @@
+"""Fragments that this peer runs for other drivers. Only the driver of a run is obeyed, over its proven link."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from mesh import limits
+from mesh.errors import MeshError, ProtocolError
+from mesh.ids import PeerId, RunId
+from mesh.manifest.graph import Graph, from_value
+from mesh.peer.host import summaries
+from mesh.peer.placement import Placement
+from mesh.peer.site import RunKey, Site
+from mesh.protocol import messages
+from mesh.run.events import Frame, ReportError
+
+if TYPE_CHECKING:
+    from mesh.peer.peer import Peer
+    from mesh.transport.link import Link
+
+
+class Hosting:
+    """START makes a site, STOP and the loss of the driver end it."""
+
+    def __init__(self, peer: "Peer") -> None:
+        self._peer = peer
+        self._sites: dict[RunKey, Site] = {}
+        self._names: dict[RunKey, dict[PeerId, str]] = {}
+        self._starting: dict[RunKey, asyncio.Task[None]] = {}
+
+    def site(self, key: RunKey, epoch: int) -> Site | None:
+        """The site of a run, unless the frame is of another epoch or the run is gone: both are ignored."""
+        site = self._sites.get(key)
+        return site if site is not None and site.epoch == epoch else None
+
+    def start(self, link: "Link", message: messages.Start) -> None:
+        """Answers READY when every node is set up and the neighbours are linked, else REFUSED with the reason."""
+        key = RunKey(link.peer, RunId(message.run))
+        if message.driver != link.peer:
+            raise ProtocolError("bad-message", "only the driver itself starts its run")
+        if key in self._sites or key in self._starting:
+            raise ProtocolError("bad-message", f"run {key.run} was started already")
+        self._starting[key] = self._peer.background(self._start(link, key, message))
+
+    async def _start(self, link: "Link", key: RunKey, message: messages.Start) -> None:
+        try:
+            site = self._make_site(link, key, message)
+            self._sites[key] = site
+            names = message.body.get("names", {})
+            self._names[key] = {PeerId(str(peer)): str(name) for peer, name in names.items()}
+            neighbours = site.placement.neighbours(self._peer.id)
+            await asyncio.gather(site.host.setup(), *(self._peer.link_to(each) for each in neighbours))
+        except MeshError as error:
+            self._peer.post(link.peer, messages.Refused(key.driver, key.run, message.epoch, str(error)))
+            await self.stop(key)
+        else:
+            self._peer.post(link.peer, messages.Ready(key.driver, key.run, message.epoch))
+            self._peer.log(f"run {key.run} of {link.name}: runs {', '.join(site.host.times)}")
+        finally:
+            self._starting.pop(key, None)
+
+    def _make_site(self, link: "Link", key: RunKey, message: messages.Start) -> Site:
+        if "submit" not in link.grant.can:
+            raise ProtocolError("bad-grant", f"{link.name}'s grant does not let it submit runs")
+        if not self._peer.serves:
+            raise ProtocolError("bad-message", f"{self._peer.name} runs nodes for itself only")
+        if len(self._sites) >= limits.MAX_RUNS:
+            raise ProtocolError("too-large", f"{self._peer.name} has {limits.MAX_RUNS} runs already")
+        graph = from_value(message.body.get("graph"))
+        placement = Placement.from_plan(graph, key.driver, message.body.get("plan"))
+        self._check_types(graph, placement)
+        return Site(
+            key,
+            message.epoch,
+            graph,
+            placement,
+            me=self._peer.id,
+            runtimes=self._peer.runtimes,
+            outside=_ToDriver(self._peer),
+        )
+
+    def _check_types(self, graph: Graph, placement: Placement) -> None:
+        mine = placement.runtimes_on(self._peer.id)
+        for node in graph.nodes:
+            if node.id not in mine:
+                continue
+            spec = self._peer.types.get(node.node_type)
+            if spec is None or mine[node.id] not in spec.runtimes:
+                raise ProtocolError(
+                    "bad-message", f"{self._peer.name} does not offer {node.node_type} in {mine[node.id]}"
+                )
+            if (spec.arity, spec.join, spec.stateful, spec.finishes) != (
+                node.arity,
+                node.join,
+                node.stateful,
+                node.finishes,
+            ):
+                raise ProtocolError("bad-message", f"{self._peer.name} has another {node.node_type} than the driver")
+
+    def stats(self, link: "Link", message: messages.Stats) -> None:
+        site = self._sites.get(RunKey(link.peer, RunId(message.run)))
+        if site is not None:
+            body = {"nodes": summaries(site.host.times), "links": self._link_bytes(site)}
+            self._peer.post(link.peer, messages.StatsReply(site.key.driver, site.key.run, body))
+
+    def _link_bytes(self, site: Site) -> dict[str, int]:
+        names = self._names[site.key]
+        me = names.get(self._peer.id, self._peer.name)
+        return {f"{me}->{names.get(to, to)}": count for to, count in site.sent.items()}
+
+    async def stop(self, key: RunKey) -> None:
+        """Frees everything of a run; nothing happens where there is none."""
+        site = self._sites.pop(key, None)
+        self._names.pop(key, None)
+        if site is not None:
+            await site.close()
+
+    def lost(self, peer: PeerId) -> None:
+        """A link is gone: its runs end here, and runs that need it are told to their drivers."""
+        for key, site in tuple(self._sites.items()):
+            if key.driver == peer:
+                self._peer.background(self.stop(key))
+            elif peer in site.placement.neighbours(self._peer.id):
+                reason = f"{self._peer.name} lost its link to {self._names[key].get(peer, peer)}"
+                self._peer.post(key.driver, messages.Failed(key.driver, key.run, site.epoch, reason))
+
+    async def close(self) -> None:
+        for task in tuple(self._starting.values()):
+            task.cancel()
+        await asyncio.gather(*self._starting.values(), return_exceptions=True)
+        await asyncio.gather(*(self.stop(key) for key in tuple(self._sites)))
+
+
+class _ToDriver:
+    """What a hosted site sends: results to its neighbours, everything else to the driver."""
+
+    def __init__(self, peer: "Peer") -> None:
+        self._peer = peer
+
+    def send_frame(self, site: Site, to: PeerId, frame: Frame) -> None:
+        self._peer.post_frame(site, to, frame)
+
+    def send_credit(self, site: Site, to: PeerId, edge: int, amount: int) -> None:
+        self._peer.post(to, messages.Credit(site.key.driver, site.key.run, site.epoch, edge, amount))
+
+    def item_failed(self, site: Site, error: ReportError) -> None:
+        body = {
+            "seq": error.seq,
+            "node": error.node,
+            "kind": error.kind,
+            "cause": error.cause[: limits.MAX_CAUSE_CHARS],
+        }
+        self._peer.post(site.key.driver, messages.Error(site.key.driver, site.key.run, site.epoch, body))
+
+    def run_failed(self, site: Site, reason: str) -> None:
+        self._peer.post(
+            site.key.driver, messages.Failed(site.key.driver, site.key.run, site.epoch, f"{self._peer.name}: {reason}")
+        )

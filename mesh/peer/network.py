@@ -1,0 +1,186 @@
+"""The room as a peer sees it: the registry and the relays of the signaling server, and a proven link to whom it needs."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from mesh.errors import LinkError, ProtocolError
+from mesh.ids import PeerId, PeerName
+from mesh.protocol import messages
+from mesh.protocol.codec import Lane
+from mesh.protocol.grants import Grant, Invite, verify
+from mesh.transport.link import IceServer, Link
+from mesh.transport.links import Links, Me
+from mesh.transport.signaling import SignalingClient
+
+
+class Receiver(Protocol):
+    """What a network tells its peer."""
+
+    def received(self, link: Link, message: messages.Message) -> None:
+        """A message came; a MeshError that this raises closes the link."""
+
+    def lost(self, peer: PeerId, reason: str) -> None:
+        """A link is gone, or its peer left the room."""
+
+
+class Network:
+    """Membership of one room. ``load`` is asked at each heartbeat (0 … 1)."""
+
+    def __init__(
+        self,
+        invite: str,
+        *,
+        name: PeerName,
+        announce: Mapping[str, Any],
+        receiver: Receiver,
+        engine: str,
+        ice_servers: Sequence[IceServer],
+        load: Callable[[], float],
+        log: Callable[[str], None],
+    ) -> None:
+        self._invite = Invite.parse(invite)
+        self._receiver = receiver
+        self._engine = engine
+        self._own_ice_servers = ice_servers
+        self._load = load
+        self._log = log
+        self._links: Links | None = None
+        self._outboxes: dict[PeerId, _Outbox] = {}
+        self._measured: dict[PeerId, tuple[float, int]] = {}
+        self.signaling = SignalingClient(
+            self._invite,
+            name=name,
+            announce=announce,
+            on_relay=self._relayed,
+            on_presence=self._presence,
+            heartbeat=self._heartbeat,
+        )
+
+    async def open(self) -> None:
+        """Joins the room; raises SignalingError where it is refused or nobody answers."""
+        await self.signaling.connect()
+        self._links = Links(
+            Me(
+                peer=self.signaling.peer,
+                name=self.signaling.name,
+                room_key=self._invite.room_key,
+                grant=self._invite.grant,
+                verify=self._verify,
+            ),
+            send_relay=self.signaling.relay,
+            ice_servers=self._ice_servers,
+            engine=self._engine,
+            on_message=self._message,
+            on_lost=self._lost,
+            on_link=lambda link: self._log(f"linked to {link.name}"),
+        )
+
+    async def close(self) -> None:
+        """Leaves the room; what was posted before is sent first, not for long."""
+        for outbox in self._outboxes.values():
+            await outbox.close()
+        if self._links is not None:
+            await self._links.close()
+        await self.signaling.close()
+
+    async def link(self, peer: PeerId) -> None:
+        """Makes the link to a peer where there is none; raises LinkError, naming the peer and the step that failed."""
+        assert self._links is not None
+        try:
+            await self._links.get(peer)
+        except LinkError as error:
+            raise LinkError(error.step, f"no link to {self.name_of(peer)}: {error}") from error
+
+    def post(self, peer: PeerId, message: messages.Message) -> None:
+        """Sends in order, without waiting; what waits is bounded by the credit of the edges. A link that is gone takes nothing."""
+        link = self._links.existing(peer) if self._links is not None else None
+        if link is None:
+            return
+        outbox = self._outboxes.get(peer)
+        if outbox is None or outbox.link is not link:
+            outbox = self._outboxes[peer] = _Outbox(link)
+        outbox.put(Lane.DATA if type(message) is messages.Part else Lane.CONTROL, messages.encode(message))
+
+    def name_of(self, peer: PeerId) -> str:
+        """What people call a peer; its id where it is not in the room any more."""
+        record = self.signaling.peers.get(peer)
+        link = self._links.existing(peer) if self._links is not None else None
+        return record["name"] if record is not None else link.name if link is not None else peer
+
+    def _verify(self, token: str) -> Grant:
+        return verify(token, owner_key=self._invite.owner_key, room=self._invite.room, now=time.time())
+
+    async def _ice_servers(self) -> Sequence[IceServer]:
+        return [*self._own_ice_servers, *await self.signaling.ice_servers()]
+
+    def _heartbeat(self) -> dict[str, Any]:
+        links = map(self._links.existing, self.signaling.peers) if self._links is not None else ()
+        return {"load": self._load(), "links": [self._link_stats(link) for link in links if link is not None]}
+
+    def _link_stats(self, link: Link) -> dict[str, Any]:
+        stats = link.stats()
+        sent, received = sum(stats.sent.values()), sum(stats.received.values())
+        now, total = time.monotonic(), sent + received
+        before, counted = self._measured.get(link.peer, (now, total))
+        self._measured[link.peer] = (now, total)
+        return {
+            "peer": link.peer,
+            "rtt_ms": stats.rtt_ms,
+            "sent": sent,
+            "received": received,
+            "bytes_per_s": max(0.0, (total - counted) / (now - before)) if now > before else 0.0,
+            "path": stats.path,
+            "engine": stats.engine,
+        }
+
+    def _relayed(self, sender: PeerId, data: Mapping[str, Any]) -> Awaitable[None] | None:
+        return self._links.relay(sender, data) if self._links is not None else None
+
+    def _presence(self, joined: Sequence[Any], updated: Sequence[Any], left: Sequence[Mapping[str, Any]]) -> None:
+        for each in left:
+            self._receiver.lost(PeerId(each["peer"]), f"it left the room ({each.get('reason', 'gone')})")
+
+    def _message(self, link: Link, lane: Lane, data: bytes) -> None:
+        self._receiver.received(link, messages.decode(lane, data))
+
+    def _lost(self, link: Link, reason: str) -> None:
+        outbox = self._outboxes.pop(link.peer, None)
+        if outbox is not None:
+            outbox.drop()
+        self._measured.pop(link.peer, None)
+        self._log(f"lost the link to {link.name}: {reason}")
+        self._receiver.lost(link.peer, reason)
+
+
+class _Outbox:
+    """What is posted to one link, with a task for each lane that sends it as fast as the link takes it."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self._waiting: dict[Lane, deque[bytes]] = {lane: deque() for lane in Lane}
+        self._sending: dict[Lane, asyncio.Task[None]] = {}
+
+    def put(self, lane: Lane, message: bytes) -> None:
+        self._waiting[lane].append(message)
+        if lane not in self._sending or self._sending[lane].done():
+            self._sending[lane] = asyncio.create_task(self._send(lane))
+
+    async def _send(self, lane: Lane) -> None:
+        waiting = self._waiting[lane]
+        while waiting:
+            try:
+                await self.link.send(lane, waiting.popleft())
+            except (LinkError, ProtocolError):  # the loss itself is told by on_lost
+                waiting.clear()
+
+    async def close(self) -> None:
+        """Waits until everything was handed to the link."""
+        await asyncio.wait(self._sending.values(), timeout=1.0) if self._sending else None
+        self.drop()
+
+    def drop(self) -> None:
+        for task in self._sending.values():
+            task.cancel()

@@ -1,0 +1,285 @@
+"""A peer: a process in a room, or alone, with its runtimes and the runs that it drives or hosts."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from mesh.errors import Fault, ItemError, LinkError, ManifestError, NoPlanError, ProtocolError, Refusal
+from mesh.ids import PeerId, PeerName
+from mesh.manifest.graph import Graph, from_json
+from mesh.nodes import Registry
+from mesh.nodes.spec import NodeSpec
+from mesh.partitioner import answer_plan
+from mesh.peer.announce import Machine, announcement, offered_types
+from mesh.peer.host import Runtimes
+from mesh.peer.hosting import Hosting
+from mesh.peer.run import Items, Manifest, Run
+from mesh.peer.site import RunKey, Site
+from mesh.protocol import messages
+from mesh.run.driver import OnError
+from mesh.run.events import Flag, Frame
+from mesh.runtimes.python import PythonRuntime
+from mesh.runtimes.wasm import WasmRuntime
+
+if TYPE_CHECKING:  # a peer alone needs no WebRTC engine, and starts without loading one
+    from mesh.peer.network import Network
+    from mesh.transport.link import IceServer, Link
+
+ALONE: Final = PeerId("0" * 16)  # the id of a peer without a room
+MODULES: Final = Path(__file__).parent.parent / "_assets" / "nodes"
+_IDLE: Final[dict[str, Any]] = {"runtimes": [], "types": []}  # what a peer that serves nobody adds to its announcement
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What is to be run, and where (docs/wire.md, 5)."""
+
+    name: str
+    graph: Graph
+    plan: dict[str, Any]
+
+
+class Peer:
+    """``async with Peer.join(invite) as peer: async for result in peer.run(pipeline, items): …``"""
+
+    def __init__(
+        self,
+        *,
+        invite: str | None,
+        name: PeerName | None = None,
+        nodes: Sequence[str] = (),
+        allow: Sequence[str] | None = None,
+        machine: Machine | None = None,
+        serve: bool = False,
+        engine: str = "auto",
+        ice_servers: "Sequence[IceServer]" = (),
+        log: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        registry = Registry(allow=allow)
+        registry.load_entry_points()
+        for source in nodes:
+            registry.load(source)
+        self.id = ALONE
+        self.name = name or default_name()
+        self.room = ""
+        self.serves = serve
+        self.log = log
+        self.runtimes: Runtimes = {
+            "python": PythonRuntime(registry, nodes),
+            "wasm": WasmRuntime(sorted(MODULES.glob("*.wasm"))),
+        }
+        self.types: dict[str, NodeSpec] = offered_types(self.runtimes, allow)
+        self._announcement = announcement(self.runtimes, self.types, machine or Machine())
+        self._hosting = Hosting(self)
+        self._runs: dict[RunKey, Run] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._network: Network | None = None
+        if invite is not None:
+            from mesh.peer.network import Network
+
+            self._network = Network(
+                invite,
+                name=self.name,
+                announce=self._announcement if serve else {**self._announcement, **_IDLE},
+                receiver=self,
+                engine=engine,
+                ice_servers=ice_servers,
+                load=_load,
+                log=log,
+            )
+
+    @classmethod
+    def join(
+        cls,
+        invite: str,
+        *,
+        name: PeerName | None = None,
+        nodes: Sequence[str] = (),
+        allow: Sequence[str] | None = None,
+        machine: Machine | None = None,
+        serve: bool = False,
+        engine: str = "auto",
+        ice_servers: "Sequence[IceServer]" = (),
+        log: Callable[[str], None] = lambda _: None,
+    ) -> Self:
+        """A peer that enters the room of ``invite`` (a URL) when it is entered itself.
+
+        ``nodes``: files or modules with node types; ``allow`` narrows what is offered; with ``serve`` it runs nodes for others
+        too (its grant must have ``work``); ``engine`` is ``auto``, ``aiortc`` or ``wrtc``. Raises ValueFault for an invite that
+        is none, NodeSourceError for nodes that do not load, and on entering SignalingError.
+        """
+        return cls(
+            invite=invite,
+            name=name,
+            nodes=nodes,
+            allow=allow,
+            machine=machine,
+            serve=serve,
+            engine=engine,
+            ice_servers=ice_servers,
+            log=log,
+        )
+
+    @classmethod
+    def alone(cls, *, nodes: Sequence[str] = ()) -> Self:
+        """A mesh of one: it runs everything in this process and its children."""
+        return cls(invite=None, nodes=nodes)
+
+    async def __aenter__(self) -> Self:
+        if self._network is not None:
+            await self._network.open()
+            self.id, self.room = self._network.signaling.peer, self._network.signaling.room
+            self.name = self._network.signaling.name
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.gather(*(run.cancel() for run in tuple(self._runs.values())))
+        await self._hosting.close()
+        if self._network is not None:
+            await self._network.close()
+        for task in tuple(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.gather(*(runtime.close() for runtime in self.runtimes.values()))
+
+    def run(
+        self,
+        pipeline: Manifest | Path,
+        items: Items,
+        *,
+        on_error: OnError = "stop",
+        pins: Mapping[str, str] | None = None,
+        on_failure: Callable[[ItemError], None] | None = None,
+    ) -> Run:
+        """Runs a pipeline (a manifest's text, its map, or the path of its file) over items, which are values.
+
+        Iterate the Run for its results. It raises ManifestError, NoPlanError, ItemError (with ``on_error="stop"``), RunError.
+        With ``continue``, ``on_failure`` is told each item error. ``pins`` maps node ids to peer names.
+        """
+        manifest = pipeline.read_text(encoding="utf-8") if isinstance(pipeline, Path) else pipeline
+        run = Run(self, manifest, items, on_error=on_error, pins=pins, on_failure=on_failure)
+        self._runs[run.key] = run
+        return run
+
+    async def plan(self, manifest: Manifest, *, pins: Mapping[str, str] | None = None) -> Planned:
+        """Where each node would run now, and why. Raises ManifestError with every fault, or NoPlanError."""
+        if self._network is not None:
+            answer = await self._network.signaling.plan(manifest, pins=pins, announce=self._announcement)
+        else:
+            me = {
+                "peer": self.id,
+                "name": "driver",
+                "can": ["submit"],
+                "load": 0.0,
+                "hidden": False,
+                **self._announcement,
+            }
+            answer = answer_plan({"manifest": manifest, "pins": dict(pins or {})}, records=[], driver=me)
+        if "faults" in answer:
+            raise ManifestError([Fault(str(each["path"]), str(each["message"])) for each in answer["faults"]])
+        if "refused" in answer:
+            refusals = [
+                Refusal(each["node"], each["peer"], tuple(each["lacks"])) for each in answer["refused"]["refusals"]
+            ]
+            raise NoPlanError(answer["refused"]["message"], refusals)
+        return Planned(str(answer["name"]), from_json(answer["graph"]), answer["plan"])
+
+    # What runs and hosted fragments need
+
+    async def link_to(self, peer: PeerId) -> None:
+        """Makes the link to a peer where there is none; raises LinkError."""
+        if self._network is None:
+            raise LinkError("signaling", "this peer is in no room")
+        await self._network.link(peer)
+
+    def post(self, to: PeerId, message: messages.Message) -> None:
+        """Sends a message, in order, without waiting."""
+        if self._network is not None:
+            self._network.post(to, message)
+
+    def post_frame(self, site: Site, to: PeerId, frame: Frame) -> None:
+        """Sends a frame of a run."""
+        key = site.key
+        self.post(
+            to,
+            messages.Part(
+                key.driver, key.run, site.epoch, frame.edge, frame.seq, frame.part, frame.flags, frame.payload
+            ),
+        )
+
+    def name_of(self, peer: PeerId) -> str:
+        """What people call a peer."""
+        if peer == self.id or self._network is None:
+            return self.name
+        return self._network.name_of(peer)
+
+    def report(self, summary: Mapping[str, Any]) -> None:
+        """Tells the dashboard how a run of this peer goes."""
+        if self._network is not None:
+            self._network.signaling.report(summary)
+
+    def run_ended(self, run: Run) -> None:
+        self._runs.pop(run.key, None)
+
+    def background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task that the peer ends with itself at the latest."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    # What the network tells (network.Receiver)
+
+    def received(self, link: "Link", message: messages.Message) -> None:
+        key = RunKey(message.driver, message.run)
+        match message:
+            case messages.Part():
+                site = self._site(key, message.epoch)
+                if site is not None:
+                    flags = Flag(message.flags)
+                    site.receive_frame(
+                        link.peer, Frame(message.edge, message.seq, message.part, flags, message.payload)
+                    )
+            case messages.Start():
+                self._hosting.start(link, message)
+            case messages.Stop() if link.peer == key.driver:
+                self.background(self._hosting.stop(key))
+            case messages.Stats() if link.peer == key.driver:
+                self._hosting.stats(link, message)
+            case messages.Credit() if key not in self._runs:
+                site = self._site(key, message.epoch)
+                if site is not None:
+                    site.receive_credit(link.peer, message.edge, message.amount)
+            case _ if key in self._runs:
+                self._runs[key].receive(link.peer, message)
+            case messages.Stop() | messages.Stats():
+                raise ProtocolError("bad-message", "only its driver ends a run or asks after it")
+
+    def _site(self, key: RunKey, epoch: int) -> Site | None:
+        run = self._runs.get(key)
+        return run.site if run is not None else self._hosting.site(key, epoch)
+
+    def lost(self, peer: PeerId, reason: str) -> None:
+        for run in tuple(self._runs.values()):
+            run.lost(peer, reason)
+        self._hosting.lost(peer)
+
+
+def default_name() -> PeerName:
+    """The host's name and the process id, as far as a peer name takes them."""
+    host = "".join(each if each.isalnum() or each in "._-" else "-" for each in socket.gethostname())[:40]
+    return PeerName(f"{host or 'peer'}-{os.getpid()}")
+
+
+def _load() -> float:
+    """The share of this machine's processors that is busy (0 … 1), as the last minute saw it."""
+    if not hasattr(os, "getloadavg"):
+        return 0.0
+    return min(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))

@@ -1,0 +1,139 @@
+"""A run on this peer: its fragment, its place in the plan, and the way of every frame and credit in and out."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mesh.errors import ProtocolError
+from mesh.ids import PeerId, RunId
+from mesh.manifest.graph import Graph
+from mesh.peer.host import Host, Runtimes
+from mesh.peer.placement import Placement
+from mesh.run.events import Emit, FailRun, Frame, GiveCredit, Instruction, ReportError
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """A run is named by its driver and its id together, so that two drivers cannot collide."""
+
+    driver: PeerId
+    run: RunId
+
+
+class Ends(Protocol):
+    """What the driver's own peer adds to a site: the items' and the results' end of the graph."""
+
+    def frame(self, frame: Frame) -> None: ...
+    def credit(self, edge: int, amount: int) -> None: ...
+
+
+class Outside(Protocol):
+    """What a site needs of the rest of the mesh."""
+
+    def send_frame(self, site: "Site", to: PeerId, frame: Frame) -> None: ...
+    def send_credit(self, site: "Site", to: PeerId, edge: int, amount: int) -> None: ...
+    def item_failed(self, site: "Site", error: ReportError) -> None: ...
+    def run_failed(self, site: "Site", reason: str) -> None: ...
+
+
+class Site:
+    """Frames of this peer's nodes are handed over without a copy; the others go out through ``outside``."""
+
+    def __init__(
+        self,
+        key: RunKey,
+        epoch: int,
+        graph: Graph,
+        placement: Placement,
+        *,
+        me: PeerId,
+        runtimes: Runtimes,
+        outside: Outside,
+        ends: Ends | None = None,
+    ) -> None:
+        self.key, self.epoch, self.graph, self.placement = key, epoch, graph, placement
+        self._me = me
+        self._outside = outside
+        self._ends = ends
+        self._todo: deque[Callable[[], None]] = deque()
+        self._draining = False
+        self.sent: Counter[PeerId] = Counter()  # payload bytes, by the peer that they went to
+        self.host = Host(graph, placement.runtimes_on(me), runtimes, execute=self.execute)
+
+    def execute(self, instructions: Sequence[Instruction]) -> None:
+        """Carries out what an engine wants done outside itself."""
+        for instruction in instructions:
+            match instruction:
+                case Emit(frame):
+                    self._route_frame(frame)
+                case GiveCredit(edge, amount):
+                    self._route_credit(edge, amount)
+                case ReportError():
+                    self._outside.item_failed(self, instruction)
+                case FailRun(reason):
+                    self._outside.run_failed(self, reason)
+        self._drain()
+
+    def _route_frame(self, frame: Frame) -> None:
+        to = self.placement.target(frame.edge, frame.seq)
+        if to == self._me:
+            self._todo.append(lambda: self._take_frame(frame))
+        else:
+            self.sent[to] += len(frame.payload or b"")
+            self._outside.send_frame(self, to, frame)
+
+    def _route_credit(self, edge: int, amount: int) -> None:
+        to = self.placement.source(edge)
+        if to == self._me:
+            self._todo.append(lambda: self._take_credit(edge, amount))
+        else:
+            self._outside.send_credit(self, to, edge, amount)
+
+    def _drain(self) -> None:
+        """Local deliveries in a loop rather than by recursion: a long chain of nodes must not end in a deep stack."""
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            while self._todo:
+                self._todo.popleft()()
+        finally:
+            self._draining = False
+
+    def receive_frame(self, sender: PeerId, frame: Frame) -> None:
+        """A frame from another peer; raises ProtocolError where the plan knows no such frame."""
+        if not 0 <= frame.edge < len(self.graph.edges) or frame.seq < 0:
+            raise ProtocolError("bad-message", f"no edge {frame.edge} in this run")
+        if (
+            self.placement.source(frame.edge, frame.seq) != sender
+            or self.placement.target(frame.edge, frame.seq) != self._me
+        ):
+            raise ProtocolError("bad-message", f"edge {frame.edge} does not lead from {sender} to here")
+        self._take_frame(frame)
+        self._drain()
+
+    def receive_credit(self, sender: PeerId, edge: int, amount: int) -> None:
+        """Credit from another peer; raises ProtocolError where it is not that peer's to give."""
+        if not 0 <= edge < len(self.graph.edges) or self.placement.target(edge) != sender or amount < 0:
+            raise ProtocolError("bad-message", f"credit for edge {edge} is not {sender}'s to give")
+        self._take_credit(edge, amount)
+        self._drain()
+
+    def _take_frame(self, frame: Frame) -> None:
+        if self.graph.edges[frame.edge].target is None:
+            if self._ends is not None:
+                self._ends.frame(frame)
+        else:
+            self.host.frame(frame)
+
+    def _take_credit(self, edge: int, amount: int) -> None:
+        if self.graph.edges[edge].source is None:
+            if self._ends is not None:
+                self._ends.credit(edge, amount)
+        else:
+            self.host.credit(edge, amount)
+
+    async def close(self) -> None:
+        self._todo.clear()
+        await self.host.close()
