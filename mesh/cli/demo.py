@@ -75,9 +75,8 @@ def demo(once: bool, port: int) -> None:
                 failures = await run_examples(server.invites["submit"])
                 if once:
                     return FAILED if failures else 0
-                say(
-                    f"\nOpen the page:      {server.invites['all']}\nand the dashboard:  {server.dashboard}\nCtrl-C ends the demo."
-                )
+                say(f"\nOpen the page:      {server.invites['all']}\nand the dashboard:  {server.dashboard}")
+                say("Ctrl-C ends the demo.")
                 await asyncio.Event().wait()
         return 0
 
@@ -120,9 +119,7 @@ async def run_examples(invite: str) -> int:
     async with Peer.join(invite, name=PeerName("demo")) as peer:
         for example in EXAMPLES:
             if example.needs is not None and example.needs not in peer.types:
-                click.echo(
-                    f"\n{example.file}: left out, nobody here has {example.needs} (pip install 'remotemedia-mesh[speech]')"
-                )
+                click.echo(f"\n{example.file}: left out, for want of pip install 'remotemedia-mesh[speech]'")
                 continue
             failures += not await run_example(peer, example)
     return failures

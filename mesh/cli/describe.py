@@ -1,12 +1,11 @@
 """``mesh validate``, ``mesh nodes``, ``mesh plan``: what could run, before anything does."""
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from mesh.cli.shell import USAGE, join_option, nodes_option, read, run_async, say
 from mesh.errors import ManifestError
@@ -14,6 +13,7 @@ from mesh.manifest import compile_graph, load
 from mesh.nodes.spec import NodeSpec
 from mesh.partitioner import explain
 from mesh.peer import Peer
+from mesh.values import to_json
 
 
 @click.command()
@@ -47,15 +47,22 @@ def nodes(node_sources: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([spec.to_json() for spec in types.values()], indent=2))
         return
-    table = Table(
-        "type", "parameters", "takes → gives", "runtimes", "what it does", box=None, pad_edge=False, header_style="bold"
-    )
-    for name, spec in sorted(types.items()):
-        parameters = ", ".join(one if each.required else f"{one}={each.default!r}" for one, each in spec.params.items())
-        table.add_row(
-            name, parameters, f"{spec.accepts} → {spec.returns}", ", ".join(spec.runtimes), spec.doc.partition("\n")[0]
-        )
-    Console().print(table)
+    for _, spec in sorted(types.items()):
+        click.echo(describe(spec))
+
+
+def describe(spec: NodeSpec) -> str:
+    """A type in a few lines: ``Name(parameters)``, kinds and runtimes, then its documentation, then its parameters'."""
+    parameters = (name if each.required else f"{name}={to_json(each.default)}" for name, each in spec.params.items())
+    head = click.style(f"{spec.node_type}({', '.join(parameters)})", bold=True)
+    notes = [f"{spec.accepts} → {spec.returns}", ", ".join(spec.runtimes), *_flags(spec)]
+    docs = [spec.doc, *(f"{name}: {each.doc}" for name, each in spec.params.items() if each.doc)]
+    return "\n".join([f"{head}  {'; '.join(notes)}", *(textwrap.indent(doc, "    ") for doc in docs if doc), ""])
+
+
+def _flags(spec: NodeSpec) -> list[str]:
+    flags = {"a join": spec.join, "stateful": spec.stateful, "not deterministic": not spec.deterministic}
+    return [*([] if spec.arity == "one" else [f"makes {spec.arity}"]), *(flag for flag, on in flags.items() if on)]
 
 
 @click.command()

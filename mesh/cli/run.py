@@ -37,7 +37,7 @@ from mesh.values import from_json, to_json
     "--items",
     "items_path",
     metavar="FILE.jsonl|-",
-    help="The items, one JSON value per line; - reads stdin as it comes.",
+    help="The items, one JSON value per line; - is stdin.",
 )
 @join_option(required=False)
 @nodes_option
@@ -64,7 +64,8 @@ def run(
     """Run PIPELINE over items; results come as one JSON value per line.
 
     Without --join it runs in this process. Exit codes: 0 done; 1 the run failed, no plan fits, or with --on-error
-    continue an item failed; 2 usage, an unreadable file, bad JSON or an invalid manifest; 130 and 143 after SIGINT and SIGTERM.
+    continue an item failed; 2 usage, an unreadable file, bad JSON or an invalid manifest; 130 after SIGINT, 143 after
+    SIGTERM.
     """
     if (input_text is None) == (items_path is None):
         stop(USAGE, "give the items, either with --input '[1, 2]' or with --items FILE.jsonl (or --items -)")
@@ -79,9 +80,12 @@ def run(
             else Peer.alone(nodes=node_sources)
         )
         async with peer:
-            return await print_results(
-                peer.run(manifest, items, on_error=on_error, on_failure=report_failure(on_error)), receipt_path
-            )
+            run = peer.run(manifest, items, on_error=on_error, on_failure=report_failure(on_error))
+            try:
+                return await print_results(run)
+            finally:
+                if receipt_path is not None and run.receipt is not None:
+                    write(receipt_path, json.dumps(run.receipt, indent=2) + "\n")
 
     run_async(main)
 
@@ -91,16 +95,20 @@ def report_failure(on_error: str) -> Callable[[ItemError], None] | None:
     return (lambda error: say(str(error))) if on_error == "continue" else None
 
 
-async def print_results(run: Run, receipt_path: Path | None) -> int:
-    """Prints each result as it comes; the receipt is written whatever the end is."""
-    try:
-        async for result in run:
-            sys.stdout.write(to_json(result.value) + "\n")
-            sys.stdout.flush()
-    finally:
-        if receipt_path is not None and run.receipt is not None:
-            receipt_path.write_text(json.dumps(run.receipt, indent=2) + "\n")
+async def print_results(run: Run) -> int:
+    """Prints each result as it comes; answers the exit code."""
+    async for result in run:
+        sys.stdout.write(to_json(result.value) + "\n")
+        sys.stdout.flush()
     return FAILED if run.failures else 0
+
+
+def write(path: Path, text: str) -> None:
+    """Writes a file; one that cannot be written fails the command, after everything else is done."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        stop(FAILED, f"{path}: cannot be written: {error}")
 
 
 def array_items(text: str) -> Iterator[Any]:
@@ -135,7 +143,7 @@ async def _read_lines(path: str) -> AsyncIterator[Any]:
 
 
 async def _lines(path: str) -> AsyncIterator[bytes]:
-    """Lines as they come. A daemon thread reads: a blocked read of a terminal must not hold up the end of the process."""
+    """Lines as they come. A daemon thread reads: a blocked read must not hold up the end of the process."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[bytes | None] = asyncio.Queue(64)
 

@@ -37,7 +37,7 @@ ice_option = click.option(
     multiple=True,
     metavar="URL",
     envvar="MESH_ICE_SERVER",
-    help="STUN or TURN server, beside those that signaling hands out (repeatable): stun:HOST:PORT, or turn:USER:PASSWORD@HOST:PORT.",
+    help="A STUN or TURN server more (repeatable): stun:HOST:PORT, or turn:USER:PASSWORD@HOST:PORT.",
 )
 
 

@@ -24,15 +24,13 @@ from mesh.peer import Machine, Peer
 @click.command()
 @join_option(required=True)
 @click.option("--name", envvar="MESH_NAME", help="Its name in the room; made up from the host's name by default.")
-@click.option(
-    "--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label that pipelines can ask for (repeatable)."
-)
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="What pipelines can ask for (repeatable).")
 @click.option(
     "--cap",
     "caps",
     multiple=True,
     metavar="gpu=TYPE:GB",
-    help="A capability that cannot be seen from inside, for example gpu=cuda:24.",
+    help="A capability, for example gpu=cuda:24 (repeatable).",
 )
 @nodes_option
 @click.option(
@@ -40,7 +38,7 @@ from mesh.peer import Machine, Peer
     "allowed",
     multiple=True,
     metavar="TYPE",
-    help="Offer only this node type (repeatable); by default every loaded one.",
+    help="Offer only this node type (repeatable).",
 )
 @ice_option
 @engine_option

@@ -1,4 +1,4 @@
-"""The room as a peer sees it: the registry and the relays of the signaling server, and a proven link to whom it needs."""
+"""The room as a peer sees it: the registry and relays of the signaling server, and a proven link to whom it needs."""
 
 import asyncio
 import time
@@ -95,7 +95,7 @@ class Network:
             raise LinkError(error.step, f"no link to {self.name_of(peer)}: {error}") from error
 
     def post(self, peer: PeerId, message: messages.Message) -> None:
-        """Sends in order, without waiting; what waits is bounded by the credit of the edges. A link that is gone takes nothing."""
+        """Sends in order, without waiting: credit bounds what can wait. A link that is gone takes nothing."""
         link = self._links.existing(peer) if self._links is not None else None
         if link is None:
             return
@@ -140,8 +140,11 @@ class Network:
         return self._links.relay(sender, data) if self._links is not None else None
 
     def _presence(self, joined: Sequence[Any], updated: Sequence[Any], left: Sequence[Mapping[str, Any]]) -> None:
+        """Who left the room is lost only where there is no link: links outlive the signaling server."""
         for each in left:
-            self._receiver.lost(PeerId(each["peer"]), f"it left the room ({each.get('reason', 'gone')})")
+            peer = PeerId(each["peer"])
+            if self._links is None or self._links.existing(peer) is None:
+                self._receiver.lost(peer, f"it left the room ({each['reason']})")
 
     def _message(self, link: Link, lane: Lane, data: bytes) -> None:
         self._receiver.received(link, messages.decode(lane, data))

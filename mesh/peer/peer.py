@@ -80,9 +80,9 @@ class Peer:
         self._background: set[asyncio.Task[None]] = set()
         self._network: Network | None = None
         if invite is not None:
-            from mesh.peer.network import Network
+            from mesh.peer import network
 
-            self._network = Network(
+            self._network = network.Network(
                 invite,
                 name=self.name,
                 announce=self._announcement if serve else {**self._announcement, **_IDLE},
@@ -109,9 +109,9 @@ class Peer:
     ) -> Self:
         """A peer that enters the room of ``invite`` (a URL) when it is entered itself.
 
-        ``nodes``: files or modules with node types; ``allow`` narrows what is offered; with ``serve`` it runs nodes for others
-        too (its grant must have ``work``); ``engine`` is ``auto``, ``aiortc`` or ``wrtc``. Raises ValueFault for an invite that
-        is none, NodeSourceError for nodes that do not load, and on entering SignalingError.
+        ``nodes``: files or modules with node types; ``allow`` narrows what is offered; with ``serve`` it runs nodes for
+        others too (its grant must have ``work``); ``engine`` is ``auto``, ``aiortc`` or ``wrtc``. Raises ValueFault for
+        an invite that is none, NodeSourceError for nodes that do not load, and on entering SignalingError.
         """
         return cls(
             invite=invite,
@@ -160,8 +160,8 @@ class Peer:
     ) -> Run:
         """Runs a pipeline (a manifest's text, its map, or the path of its file) over items, which are values.
 
-        Iterate the Run for its results. It raises ManifestError, NoPlanError, ItemError (with ``on_error="stop"``), RunError.
-        With ``continue``, ``on_failure`` is told each item error. ``pins`` maps node ids to peer names.
+        Iterate the Run for its results. It raises ManifestError, NoPlanError, ItemError (with ``on_error="stop"``) and
+        RunError. With ``continue``, ``on_failure`` is told each item error. ``pins`` maps node ids to peer names.
         """
         manifest = pipeline.read_text(encoding="utf-8") if isinstance(pipeline, Path) else pipeline
         run = Run(self, manifest, items, on_error=on_error, pins=pins, on_failure=on_failure)
