@@ -165,6 +165,11 @@ class Invite:
         return f"{self.server}/r/{self.room}#{secrets}"
 
     @property
+    def dashboard(self) -> str:
+        """The page that watches the room."""
+        return self.url.replace(f"/r/{self.room}#", f"/dashboard#r={self.room}&")
+
+    @property
     def websocket(self) -> str:
         """Where the signaling of its server listens."""
         return f"ws{self.server.removeprefix('http')}/ws"

@@ -1,0 +1,361 @@
+"""The signaling server as a peer sees it: the registry of its room, relays, plans (docs/wire.md, 6)."""
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+
+from mesh.errors import MeshError, SignalingError
+from mesh.ids import PeerId, PeerName, peer_id
+from mesh.limits import (
+    KICK_TIMEOUT_S,
+    MAX_SIGNALING_BYTES,
+    OUTBOX_MESSAGES,
+    PLAN_TIMEOUT_S,
+    REJOIN_GRACE_S,
+    SIGNALING_HEARTBEAT_S,
+    SIGNALING_TIMEOUT_S,
+)
+from mesh.protocol import signaling as said
+from mesh.protocol.grants import Invite, sign_join
+from mesh.protocol.signaling import POLICY_VIOLATION, VERSION, Record
+
+RETRIED: Final = frozenset(("slow", "silent", "away"))  # every other end of a connection is a refusal, and final
+
+type OnRelay = Callable[[PeerId, Mapping[str, Any]], Awaitable[None] | None]
+type OnPresence = Callable[[Sequence[Record], Sequence[Record], Sequence[Mapping[str, Any]]], None]
+
+_log = logging.getLogger(__name__)
+
+
+class SignalingClient:
+    """A place in a room. After ``connect`` it stays there, across restarts of the server, until ``close`` or a refusal.
+
+    ``peers`` is the registry of the others, by id. ``on_relay(sender, data)`` gets what they relay, in order;
+    ``on_presence(joined, updated, left)`` every change of the registry, after it was made. ``heartbeat`` answers the
+    fields of a heartbeat. With ``announce=None`` the client only watches and is no peer.
+    """
+
+    def __init__(
+        self,
+        invite: Invite,
+        *,
+        name: PeerName,
+        announce: Mapping[str, Any] | None,
+        on_relay: OnRelay = lambda sender, data: None,
+        on_presence: OnPresence = lambda joined, updated, left: None,
+        heartbeat: Callable[[], Mapping[str, Any]] = dict,
+        key: Ed25519PrivateKey | None = None,
+    ) -> None:
+        self._invite = invite
+        self._key = key or Ed25519PrivateKey.generate()
+        self._public_key = self._key.public_key().public_bytes_raw()
+        self._announcement = announce
+        self._on_relay, self._on_presence, self._heartbeat = on_relay, on_presence, heartbeat
+        self.peer: PeerId = peer_id(self._public_key)
+        self.name = name
+        self.room = invite.room
+        self.can: frozenset[str] = frozenset()
+        self.peers: dict[PeerId, Record] = {}
+        self._catalog: dict[str, list[dict[str, Any]]] = {}
+        self._unconfirmed: set[PeerId] = set()  # peers of before a restart that have not come back
+        self._outbox: asyncio.Queue[bytes] | None = None  # None while the server is away
+        self._ice: list[asyncio.Future[list[dict[str, Any]]]] = []
+        self._plans: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._next_plan = 0
+        self._staying: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # For the peer
+
+    async def connect(self) -> None:
+        """Joins the room. Raises SignalingError with the server's code, or ``away`` where nobody answers."""
+        connection = await self._join()
+        self._staying = asyncio.create_task(self._stay(connection))
+
+    @property
+    def connected(self) -> bool:
+        return self._outbox is not None
+
+    async def wait_closed(self) -> None:
+        """Returns after ``close``; raises the SignalingError with which the server ended the membership for good."""
+        if self._staying is not None:
+            await asyncio.wait([self._staying])
+            if not self._staying.cancelled():
+                await self._staying
+
+    async def close(self) -> None:
+        """Leaves the room and frees everything."""
+        tasks = [task for task in (self._staying, *self._tasks) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.peers.clear()
+
+    async def relay(self, to: PeerId, data: Mapping[str, Any]) -> None:
+        """Sends ``data`` to another peer through the server; raises SignalingError("away")."""
+        self._send({"type": "relay", "to": to, "data": data})
+
+    async def plan(
+        self,
+        manifest: str | Mapping[str, Any],
+        *,
+        pins: Mapping[str, str] | None = None,
+        announce: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """``{name, graph, plan}``, ``{faults}`` or ``{refused}``. ``announce`` is what this peer offers to its own run."""
+        self._next_plan += 1
+        number = self._next_plan
+        request = {"type": "plan", "id": number, "manifest": manifest, "pins": dict(pins or {})}
+        answer = self._plans[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._send(request if announce is None else {**request, "announce": announce})
+            return await asyncio.wait_for(answer, PLAN_TIMEOUT_S)
+        except TimeoutError:
+            raise SignalingError("away", f"no plan came within {PLAN_TIMEOUT_S:.0f} s") from None
+        finally:
+            del self._plans[number]
+
+    async def ice_servers(self) -> list[dict[str, Any]]:
+        """Fresh STUN and TURN servers, in the browsers' form. Raises SignalingError("away")."""
+        answer: asyncio.Future[list[dict[str, Any]]] = asyncio.get_running_loop().create_future()
+        self._send({"type": "ice"})
+        self._ice.append(answer)
+        try:
+            return await asyncio.wait_for(answer, SIGNALING_TIMEOUT_S)
+        except TimeoutError:
+            raise SignalingError("away", "the signaling server does not answer") from None
+
+    def announce(self, announcement: Mapping[str, Any]) -> None:
+        """Replaces what was announced before."""
+        self._announcement = announcement
+        self._tell({"type": "announce", "announce": announcement})
+
+    def report(self, run: Mapping[str, Any]) -> None:
+        """Tells dashboards how a run of this peer stands."""
+        self._tell({"type": "report", "run": run})
+
+    def costs(self, nodes: Mapping[str, Mapping[str, float]]) -> None:
+        """Tells the planner what was measured here: node type → runtime → ms of one call."""
+        self._tell({"type": "costs", "nodes": nodes})
+
+    def _tell(self, message: Mapping[str, Any]) -> None:
+        """Sends what nobody waits for; it is lost while the server is away."""
+        with suppress(SignalingError):
+            self._send(message)
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        if self._outbox is None:
+            raise SignalingError("away", f"the signaling server {self._invite.server} is away")
+        try:
+            self._outbox.put_nowait(json.dumps(message, allow_nan=False).encode())
+        except asyncio.QueueFull:
+            raise SignalingError("away", "the signaling server does not take what it is sent") from None
+
+    # The connection
+
+    async def _join(self) -> ClientConnection:
+        """A connection that has joined, its first message dealt with. Raises SignalingError."""
+        server = self._invite.server
+        try:
+            connection = await connect(
+                self._invite.websocket,
+                compression=None,
+                max_size=MAX_SIGNALING_BYTES,
+                open_timeout=SIGNALING_TIMEOUT_S,
+                close_timeout=KICK_TIMEOUT_S,
+                ping_interval=SIGNALING_TIMEOUT_S,  # how this side learns of a server that vanished
+                ping_timeout=SIGNALING_TIMEOUT_S,
+                user_agent_header=None,
+            )
+        except (OSError, TimeoutError) as error:
+            raise SignalingError("away", f"nobody answers at {server}: {str(error) or 'timed out'}") from None
+        except (InvalidHandshake, InvalidURI) as error:
+            raise SignalingError("away", f"{server} is no signaling server, or refuses: {error}") from None
+        try:
+            async with asyncio.timeout(SIGNALING_TIMEOUT_S):
+                challenge = said.expect(said.Challenge, await connection.recv())
+                await connection.send(json.dumps(self._join_message(challenge)))
+                joined = said.expect(said.Joined, await connection.recv())
+        except TimeoutError:
+            await connection.close()
+            raise SignalingError("away", f"{server} does not answer") from None
+        except ConnectionClosed as closed:
+            raise _ended(closed) from None
+        except BaseException:
+            await connection.close()
+            raise
+        self._enter(joined)
+        return connection
+
+    def _join_message(self, challenge: said.Challenge) -> dict[str, Any]:
+        if challenge.version != VERSION:
+            raise SignalingError("bad-version", f"the server speaks version {challenge.version}, this peer {VERSION}")
+        return {
+            "type": "join",
+            "version": VERSION,
+            "room": self._invite.room,
+            "owner": self._invite.owner_key.hex(),
+            "grant": self._invite.grant,
+            "name": self.name,
+            "key": self._public_key.hex(),
+            "signature": sign_join(self._key, self._invite.room, challenge.nonce),
+            "announce": self._announcement,
+        }
+
+    async def _stay(self, connection: ClientConnection) -> None:
+        """Keeps the place in the room; raises SignalingError where the server will not have us back."""
+        while True:
+            sending = [asyncio.create_task(work) for work in (self._write(connection), self._beat())]
+            try:
+                async for data in connection:
+                    self._receive(said.decode(data))
+                raise SignalingError("away", "the server has closed the connection")
+            except ConnectionClosed as closed:
+                self._lose(_ended(closed))
+            except SignalingError as error:
+                self._lose(error)
+            finally:
+                self._outbox = None
+                for task in sending:
+                    task.cancel()
+                await asyncio.gather(*sending, connection.close(), return_exceptions=True)
+            connection = await self._rejoin()
+
+    def _lose(self, error: SignalingError) -> None:
+        waiting: list[asyncio.Future[Any]] = [*self._ice, *self._plans.values()]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(error)
+        self._ice.clear()
+        if error.code not in RETRIED:
+            raise error
+        _log.info("signaling is away: %s", error)
+
+    async def _rejoin(self) -> ClientConnection:
+        # Measured: spreading every try over the same short time brings a whole room back sooner than backing off does.
+        spread = max(1.0, len(self.peers) / 1000)
+        while True:
+            await asyncio.sleep(random.uniform(0, spread))
+            try:
+                return await self._join()
+            except SignalingError as error:
+                if error.code not in RETRIED:
+                    raise
+
+    async def _write(self, connection: ClientConnection) -> None:
+        outbox = self._outbox
+        while outbox is not None:
+            await connection.send(await outbox.get(), text=True)
+
+    async def _beat(self) -> None:
+        while True:
+            self._tell({"type": "heartbeat", **self._heartbeat()})
+            await asyncio.sleep(SIGNALING_HEARTBEAT_S)
+
+    # What the server says
+
+    def _receive(self, message: said.Message) -> None:
+        match message:
+            case said.Presence():
+                self._presence(message)
+            case said.Relay():
+                self._background(self._relayed(message))
+            case said.Ice():
+                for future in self._ice:
+                    if not future.done():
+                        future.set_result(message.ice_servers)
+                self._ice.clear()
+            case said.Plan():
+                asked = self._plans.get(message.id)
+                if asked is not None and not asked.done():
+                    asked.set_result(message.answer())
+            case said.Error():
+                asked = self._plans.get(message.id) if message.id is not None else None
+                if asked is not None and not asked.done():
+                    asked.set_exception(SignalingError(message.code, message.message))
+                elif asked is None:
+                    _log.warning("signaling: %s: %s", message.code, message.message)
+            case said.Challenge() | said.Joined():
+                raise SignalingError("bad-message", "the server greets twice")
+
+    async def _relayed(self, relay: said.Relay) -> None:
+        """Tasks begin in the order of their creation, so relays are told in order though none waits for another."""
+        try:
+            done = self._on_relay(PeerId(relay.sender), relay.data)
+            if done is not None:
+                await done
+        except MeshError as error:
+            _log.warning("what %s relayed led to nothing: %s", relay.sender, error)
+
+    def _enter(self, joined: said.Joined) -> None:
+        self.peer, self.name, self.room = PeerId(joined.peer), PeerName(joined.name), joined.room
+        self.can = frozenset(joined.can)
+        self._catalog = joined.catalog
+        self._outbox = asyncio.Queue(OUTBOX_MESSAGES)
+        self._unconfirmed = set(self.peers)
+        self._merge(joined.peers)
+        if self._unconfirmed:
+            self._background(self._give_up_on_missing())
+
+    async def _give_up_on_missing(self) -> None:
+        """After a restart of the server the others come back within a moment, as we did; then they are gone."""
+        await asyncio.sleep(REJOIN_GRACE_S)
+        missing, self._unconfirmed = self._unconfirmed, set()
+        self._forget([{"peer": peer, "name": self.peers[peer]["name"], "reason": "not back"} for peer in missing])
+
+    def _presence(self, presence: said.Presence) -> None:
+        self._catalog |= presence.catalog
+        self._forget(presence.left)
+        self._merge([*presence.joined, *presence.updated])
+        used = {record["digest"] for record in self.peers.values()}
+        self._catalog = {digest: types for digest, types in self._catalog.items() if digest in used}
+
+    def _merge(self, records: Sequence[Record]) -> None:
+        joined: list[Record] = []
+        updated: list[Record] = []
+        for record in records:
+            peer = PeerId(record["peer"])
+            if peer == self.peer:
+                continue
+            whole = self._whole(record)
+            (updated if peer in self.peers else joined).append(whole)
+            self.peers[peer] = whole
+            self._unconfirmed.discard(peer)
+        if joined or updated:
+            self._on_presence(joined, updated, [])
+
+    def _whole(self, record: Record) -> Record:
+        """The record with its node types in place of their digest, which moves to ``digest``."""
+        digest = record.get("types")
+        types = self._catalog.get(digest) if isinstance(digest, str) else None
+        if types is None:
+            raise SignalingError("bad-message", "the server lists a peer without its node types")
+        return {**record, "digest": digest, "types": types}
+
+    def _forget(self, left: Sequence[Mapping[str, Any]]) -> None:
+        known = [each for each in left if self.peers.pop(PeerId(each["peer"]), None) is not None]
+        self._unconfirmed.difference_update(PeerId(each["peer"]) for each in known)
+        if known:
+            self._on_presence([], [], known)
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _ended(closed: ConnectionClosed) -> SignalingError:
+    """Why the connection ended: ``code: text``, as the server closes it, else ``away``."""
+    reason = closed.rcvd.reason if closed.rcvd is not None else ""
+    code, colon, text = reason.partition(": ")
+    if closed.rcvd is not None and closed.rcvd.code == POLICY_VIOLATION and colon:
+        return SignalingError(code, text)
+    return SignalingError("away", "the connection to the signaling server is gone")
