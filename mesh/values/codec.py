@@ -89,7 +89,7 @@ class _Writer:
                     fault(place, f"map keys must be text, not {type(key).__name__}")
                 self._scalar(key, place)
                 self.write(member, at(place, key), levels - 1)
-        elif isinstance(value, list | tuple):
+        elif isinstance(value, list | tuple) and not isinstance(value, msgpack.ExtType):
             self._add(_header(0x90, 16, 0xDC, len(value)))
             descend(place, levels)
             for index, member in enumerate(value):
@@ -201,9 +201,8 @@ class _Locator:
         start = self._unpacker.tell()
         head = self._payload[start] if start < len(self._payload) else None
         if head in _MAP_HEADS:
-            descend(place, levels)
             seen = set()
-            for _ in range(self._unpacker.read_map_header()):
+            for _ in range(self._count(self._unpacker.read_map_header, place, levels)):
                 key = self._scalar(place)
                 if not isinstance(key, str):
                     fault(place, f"map keys must be text, not {type(key).__name__}")
@@ -212,11 +211,17 @@ class _Locator:
                 seen.add(key)
                 self.walk(at(place, key), levels - 1)
         elif head in _LIST_HEADS:
-            descend(place, levels)
-            for index in range(self._unpacker.read_array_header()):
+            for index in range(self._count(self._unpacker.read_array_header, place, levels)):
                 self.walk(at(place, index), levels - 1)
         else:
             self._scalar(place)
+
+    def _count(self, read_header: Callable[[], int], place: str, levels: int) -> int:
+        descend(place, levels)
+        try:
+            return read_header()
+        except msgpack.OutOfData:
+            fault(place, "the payload is cut short")
 
     def _scalar(self, place: str) -> Any:
         try:
