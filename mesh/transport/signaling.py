@@ -110,7 +110,7 @@ class SignalingClient:
         pins: Mapping[str, str] | None = None,
         announce: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """``{name, graph, plan}``, ``{faults}`` or ``{refused}``. ``announce`` is what this peer offers to its own run."""
+        """``{name, graph, plan}``, ``{faults}`` or ``{refused}``; ``announce`` is what we offer to our own run."""
         self._next_plan += 1
         number = self._next_plan
         request = {"type": "plan", "id": number, "manifest": manifest, "pins": dict(pins or {})}
