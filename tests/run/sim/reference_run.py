@@ -11,7 +11,7 @@ from mesh.values import pack_list, pack_map
 
 @dataclass
 class Expected:
-    """Results as (seq, part, payload), failures as (seq, node); ``counts`` as the driver's."""
+    """Results as (seq, part, payload), failures as (seq, node) and counts of seqs, as the driver gives them."""
 
     results: list[tuple[int, int, bytes]] = field(default_factory=list)
     failures: set[tuple[int, str]] = field(default_factory=set)
@@ -99,12 +99,13 @@ class Reference:
     def _joined(
         self, edges: list[Edge], outputs: dict[NodeId | None, _Output], optional: set[str], seq: int, node: str | None
     ) -> bytes | None:
+        refused = [edge for edge in edges if len(outputs[edge.source].parts) > 1 and not edge.is_list]
+        if refused:  # possible in the extra seq of finish only
+            self._expected.failures |= {(seq, node or edge.port) for edge in refused}
+            return None
         entries = []
         for edge in edges:
             parts = outputs[edge.source].parts
-            if len(parts) > 1 and not edge.is_list:  # possible in the extra seq of finish only
-                self._expected.failures.add((seq, node or edge.port))
-                return None
             if parts:
                 entries.append((edge.port, pack_list(parts) if edge.is_list else parts[0]))
         present = {port for port, _ in entries}

@@ -19,7 +19,9 @@ def snapshots_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mesh.run.journal, "SNAPSHOT_EVERY", 3)
 
 
-def simulation(random: Random, *, stop: bool, wrong: int, drops: bool = False) -> tuple[Simulation, Reference, list[bytes]]:
+def simulation(
+    random: Random, *, stop: bool, wrong: int, drops: bool = False
+) -> tuple[Simulation, Reference, list[bytes]]:
     graph = random_graph(random, wrong=wrong, drops=drops)
     items = [encode(random.randbytes(random.choice((1, 9, 400)))) for _ in range(random.randint(0, 30))]
     credit = random.choice((200, 700, 1 << 20))

@@ -1,0 +1,281 @@
+/**
+ * One node of a fragment: which call comes next, and what becomes of its answer.
+ *
+ *     READY ─call─▶ RUNNING ─answered─▶ READY               one call at a time, and only with room on every out edge
+ *                   RUNNING ─more─▶ HOLDING ─call─▶ RUNNING     a generator, between two steps
+ *     READY ─save─▶ SAVING ─answered─▶ READY                a snapshot, between two inputs
+ *                   RUNNING ─lost─▶ LOST ─recreated─▶ READY     a new instance; for a stateful node by way of:
+ *           LOST ─restore─▶ RESTORING ─replay─▶ REPLAYING ─recreated─▶ READY    (outputs are discarded)
+ *     READY, RUNNING ─end─▶ ENDED                           the extra seq is out; what still comes in is only consumed
+ */
+
+import limits from "../generated/limits.json";
+import { Flag, type Instruction, type Op } from "./events";
+import type { GraphNode } from "./graph";
+import type { Inbox, Input } from "./inbox";
+import { Journal } from "./journal";
+import type { Outbox } from "./outbox";
+
+/** What a node is doing. */
+export type State = "READY" | "RUNNING" | "HOLDING" | "SAVING" | "LOST" | "RESTORING" | "REPLAYING" | "ENDED";
+
+export const TRANSITIONS: Readonly<Record<State, Readonly<Record<string, State>>>> = {
+  READY: { call: "RUNNING", save: "SAVING", end: "ENDED" },
+  RUNNING: { answered: "READY", more: "HOLDING", lost: "LOST", end: "ENDED" },
+  HOLDING: { call: "RUNNING" },
+  SAVING: { answered: "READY" },
+  LOST: { recreated: "READY", restore: "RESTORING", replay: "REPLAYING" },
+  RESTORING: { recreated: "READY", replay: "REPLAYING" },
+  REPLAYING: { recreated: "READY", replay: "REPLAYING" },
+  ENDED: {},
+};
+
+/** Kinds of failure after which the instance is closed. */
+export const GONE: ReadonlySet<string> = new Set(["timeout", "trapped", "crashed"]);
+
+/** States in which no call is under way. */
+const FREE: ReadonlySet<State> = new Set<State>(["READY", "HOLDING", "ENDED"]);
+
+/**
+ * Takes inputs from `inbox` and puts frames into every one of `outboxes`; the fragment carries them on.
+ *
+ * An input stays at the head of the inbox until it was consumed, and the seq that goes out is the seq that comes in. So an
+ * input of a seq that was ended here already (it failed) needs nothing but to be consumed.
+ */
+export class NodeExecution {
+  state: State = "READY";
+  private readonly journal: Journal | undefined;
+  /** Inputs of the journal that were given again. */
+  private replayed = 0;
+  /** What the call, or the row of calls, under way began with. */
+  private op: Op = "process";
+  /** Of the input at the head, only finish is left. */
+  private processed = false;
+  /** Of the next frame out. */
+  private seq = 0;
+  private part = 0;
+
+  constructor(
+    private readonly node: GraphNode,
+    readonly inbox: Inbox,
+    readonly outboxes: readonly Outbox[],
+  ) {
+    this.journal = node.stateful && node.snapshots ? new Journal() : undefined;
+  }
+
+  private to(event: string): void {
+    const next = TRANSITIONS[this.state][event];
+    if (next === undefined) throw new Error(`node '${this.node.id}' is ${this.state}: no ${event} there`);
+    this.state = next;
+  }
+
+  // What comes next
+
+  /** Consumes inputs up to one that needs a call, and asks for that call, while there is room downstream. */
+  advance(): Instruction[] {
+    while (FREE.has(this.state) && this.outboxes.every((box) => box.hasRoom)) {
+      if (this.state === "HOLDING") return this.call("next");
+      if (this.state === "READY" && this.journal?.isFull) {
+        this.to("save");
+        return [this.ask("snapshot")];
+      }
+      const given = this.inbox.head();
+      if (given === undefined) break;
+      const instructions = this.begin(given);
+      if (instructions.length > 0) return instructions;
+    }
+    return [];
+  }
+
+  /** Asks for the call that an input needs; where it needs none, passes its end on. */
+  private begin(given: Input): Instruction[] {
+    if (given.seq >= this.seq) {
+      if (given.fault !== "") return this.fail(given, "overflow", given.fault);
+      if (!(given.flags & (Flag.FAILED | Flag.DROPPED))) {
+        if (given.payload !== null && !this.processed) return this.call("process", given.payload);
+        if (this.wantsFinish(given)) return this.call("finish");
+      }
+      this.end(given);
+    }
+    this.inbox.done();
+    return [];
+  }
+
+  private call(op: Op, payload: Uint8Array | null = null): Instruction[] {
+    this.to("call");
+    if (op !== "next") this.op = op;
+    return [this.ask(op, payload)];
+  }
+
+  private ask(op: Op, payload: Uint8Array | null = null): Instruction {
+    return { do: "call", node: this.node.id, op, payload };
+  }
+
+  private wantsFinish(given: Input): boolean {
+    return this.node.finishes && isLast(given);
+  }
+
+  // What goes out
+
+  private put(flags: number, payload: Uint8Array | null): void {
+    for (const box of this.outboxes) box.put({ edge: box.edge, seq: this.seq, part: this.part, flags, payload });
+    this.part += 1;
+    if (flags & Flag.END) {
+      this.seq += 1;
+      this.part = 0;
+      if (flags & Flag.FINAL) this.to("end");
+    }
+  }
+
+  /** Ends the seq downstream if this input ends it; that it failed counts for more than that it was dropped. */
+  private end(given: Input): void {
+    if (given.flags & Flag.END) {
+      const bad = given.flags & Flag.FAILED || given.flags & Flag.DROPPED;
+      this.put(Flag.END | (given.flags & Flag.FINAL) | bad, null);
+    }
+  }
+
+  // What came of a call
+
+  /** The call made `parts`; `more`: there may be further ones. */
+  answered(parts: readonly Uint8Array[], more: boolean): Instruction[] {
+    if (this.state === "REPLAYING") return this.replay(more);
+    const given = this.given();
+    const wrong = this.misfit(parts.length, more);
+    if (wrong !== "") return this.callFailed(given, "answer", wrong);
+    this.to(more ? "more" : "answered");
+    const closes = !more && (given.flags & Flag.END) !== 0 && (this.op === "finish" || !this.wantsFinish(given));
+    const final = given.flags & Flag.FINAL;
+    for (const [index, payload] of parts.entries()) {
+      this.put(final | (closes && index === parts.length - 1 ? Flag.END : Flag.NONE), payload);
+    }
+    if (closes && parts.length === 0) this.end(given);
+    if (!more) this.consumed(given, closes);
+    return [];
+  }
+
+  private consumed(given: Input, closes: boolean): void {
+    if (this.op === "process") this.remember(given);
+    this.processed = this.op === "process" && !closes && this.wantsFinish(given);
+    if (!this.processed) this.inbox.done();
+  }
+
+  /** The input of the call under way. */
+  private given(): Input {
+    const given = this.inbox.head();
+    if (given === undefined || this.state !== "RUNNING") {
+      throw new Error(`node '${this.node.id}' is ${this.state}: no call for an input is under way`);
+    }
+    return given;
+  }
+
+  /** How an answer breaks the arity of the node; empty if it does not. */
+  private misfit(parts: number, more: boolean): string {
+    const { arity } = this.node;
+    if (arity === "many") return "";
+    if (parts > 1 || more) return `it made a second part, and its arity is '${arity}'`;
+    if (parts === 0 && arity === "one" && this.op === "process") {
+      return "it made no part, and its arity is 'one' (a filter declares 'maybe')";
+    }
+    return "";
+  }
+
+  private remember(given: Input): void {
+    if (given.payload !== null) this.journal?.processed(given.payload);
+  }
+
+  /** The call, or the making of the instance, failed. */
+  failed(kind: string, cause: string): Instruction[] {
+    const gone = GONE.has(kind);
+    if (this.state === "RUNNING") return this.callFailed(this.given(), kind, cause);
+    if (this.state === "REPLAYING" && !gone) return this.replay(false); // it raised the first time too
+    if (this.state === "SAVING" && !gone) {
+      this.to("answered");
+      this.journal?.spoiled(`its snapshot failed: ${cause}`);
+      return [];
+    }
+    if (this.state === "SAVING") return [this.failRun("was lost making a snapshot", cause)];
+    if (this.state === "LOST") return [this.failRun("could not be made anew", cause)];
+    return [this.failRun("could not be brought back to its state", cause)];
+  }
+
+  private callFailed(given: Input, kind: string, cause: string): Instruction[] {
+    if (!GONE.has(kind) && this.op === "process") this.remember(given); // it lives on, and may have taken in some of it
+    return this.fail(given, kind, cause);
+  }
+
+  /** An item error: the seq ends here; what was made of it already stays. */
+  private fail(given: Input, kind: string, cause: string): Instruction[] {
+    this.put(Flag.END | Flag.FAILED | (given.flags & Flag.FINAL), null);
+    this.processed = false;
+    this.inbox.done();
+    const error: Instruction = { do: "error", node: this.node.id, seq: given.seq, kind, cause: shorten(cause) };
+    if (this.state !== "RUNNING") return [error];
+    this.to(GONE.has(kind) ? "lost" : "answered");
+    return GONE.has(kind) ? [error, this.recover(`seq ${given.seq}: ${cause}`)] : [error];
+  }
+
+  // A lost instance
+
+  private recover(cause: string): Instruction {
+    if (this.node.stateful && this.journal === undefined) {
+      return this.failRun("was lost, and it makes no snapshots to go on from", cause);
+    }
+    if (this.journal !== undefined && this.journal.fault !== "") {
+      return this.failRun(`was lost, and ${this.journal.fault}`, cause);
+    }
+    return { do: "recreate", node: this.node.id };
+  }
+
+  private failRun(what: string, cause: string): Instruction {
+    const kind = this.node.stateful ? "stateful node" : "node";
+    return { do: "fail", reason: `${kind} '${this.node.id}' ${what} (${shorten(cause)})` };
+  }
+
+  /** There is a new instance. */
+  recreated(): Instruction[] {
+    if (this.journal === undefined) {
+      this.to("recreated");
+      return [];
+    }
+    this.replayed = 0;
+    if (this.journal.snapshot === null) return this.replay(false);
+    this.to("restore");
+    return [this.ask("restore", this.journal.snapshot)];
+  }
+
+  /** It is back at the last snapshot. */
+  restored(): Instruction[] {
+    return this.replay(false);
+  }
+
+  /** Gives the inputs since the snapshot again, one by one, to the end of each; what they make went out before. */
+  private replay(more: boolean): Instruction[] {
+    if (more && this.node.arity === "many") return [this.ask("next")];
+    const next = this.journal?.inputs[this.replayed];
+    if (next === undefined) {
+      this.to("recreated");
+      return [];
+    }
+    this.to("replay");
+    this.replayed += 1;
+    return [this.ask("process", next)];
+  }
+
+  /** The snapshot was made. */
+  snapshotted(snapshot: Uint8Array): Instruction[] {
+    this.to("answered");
+    this.journal?.saved(snapshot);
+    return [];
+  }
+}
+
+/** Whether nothing comes after this input. */
+function isLast(given: Input): boolean {
+  return (given.flags & (Flag.END | Flag.FINAL)) === (Flag.END | Flag.FINAL);
+}
+
+/** At most MAX_CAUSE_CHARS characters of a cause; none is cut in two. */
+function shorten(cause: string): string {
+  return cause.length > limits.MAX_CAUSE_CHARS ? [...cause].slice(0, limits.MAX_CAUSE_CHARS).join("") : cause;
+}

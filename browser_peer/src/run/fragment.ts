@@ -1,0 +1,181 @@
+/**
+ * The nodes of a run on one peer, sans-IO: events in, instructions out.
+ *
+ * The caller carries out every instruction, in order: it makes the calls on the instances of the nodes, sends frames,
+ * credit and errors to the peers that the plan names, and reports what happens through the methods below, each of which
+ * answers further instructions. Edges between two nodes of the fragment never leave it. To cancel, drop the object.
+ *
+ * Memory is bounded: an edge holds at most its credit (docs/wire.md, 4), a node one answer and one input, a join one seq,
+ * a stateful node its snapshot and the inputs since.
+ */
+
+import { ProtocolError } from "../errors";
+import limits from "../generated/limits.json";
+import type { Frame, Instruction } from "./events";
+import { NodeExecution, type State } from "./execution";
+import type { Graph, GraphNode } from "./graph";
+import { Gather, Port, Stream } from "./inbox";
+import { Outbox } from "./outbox";
+
+/**
+ * `local` names the nodes of `graph` that run here, each in one instance, which the caller made beforehand.
+ *
+ * Once a `fail` was answered, nothing happens any more.
+ */
+export class Fragment {
+  private readonly nodes = new Map<string, NodeExecution>();
+  private readonly receivers = new Map<number, NodeExecution>();
+  private readonly senders = new Map<number, { node: NodeExecution; box: Outbox }>();
+  private runFailed = false;
+
+  constructor(graph: Graph, local: Iterable<string>, creditBytes: number = limits.EDGE_CREDIT_BYTES) {
+    const here = new Set(local);
+    for (const node of graph.nodes) {
+      if (here.has(node.id)) this.nodes.set(node.id, makeExecution(graph, node, creditBytes));
+    }
+    for (const node of this.nodes.values()) {
+      for (const edge of node.inbox.ports.keys()) this.receivers.set(edge, node);
+      for (const box of node.outboxes) this.senders.set(box.edge, { node, box });
+    }
+  }
+
+  // From the network
+
+  /** A frame came in. Throws ProtocolError("bad-message"), and changes nothing, where it is impossible. */
+  frame(frame: Frame): Instruction[] {
+    const node = this.receivers.get(frame.edge);
+    if (node === undefined || this.senders.has(frame.edge)) {
+      throw new ProtocolError("bad-message", `edge ${frame.edge} does not lead into this fragment`);
+    }
+    node.inbox.accept(frame);
+    return this.settle(node, []);
+  }
+
+  /** Credit came back, in bytes. Throws ProtocolError("bad-message") for what cannot be. */
+  credit(edge: number, amount: number): Instruction[] {
+    const sender = this.senders.get(edge);
+    if (sender === undefined || this.receivers.has(edge)) {
+      throw new ProtocolError("bad-message", `edge ${edge} does not lead out of this fragment`);
+    }
+    sender.box.give(amount);
+    return this.settle(sender.node, []);
+  }
+
+  // From the runtime
+
+  /** A `process`, `next` or `finish` made `parts`; `more`: ask for further ones with `next`. */
+  answered(node: string, parts: readonly Uint8Array[], more: boolean): Instruction[] {
+    return this.event(node, (each) => each.answered(parts, more));
+  }
+
+  /** A `snapshot` was made. */
+  snapshotted(node: string, snapshot: Uint8Array): Instruction[] {
+    return this.event(node, (each) => each.snapshotted(snapshot));
+  }
+
+  /** A `restore` is done. */
+  restored(node: string): Instruction[] {
+    return this.event(node, (each) => each.restored());
+  }
+
+  /** A `recreate` is done. */
+  recreated(node: string): Instruction[] {
+    return this.event(node, (each) => each.recreated());
+  }
+
+  /** A call, or a `recreate`, failed. After `timeout`, `trapped` and `crashed` the instance is gone. */
+  failed(node: string, kind: string, cause: string): Instruction[] {
+    return this.event(node, (each) => each.failed(kind, cause));
+  }
+
+  // For people
+
+  /** How many frames wait before each node. */
+  queued(): Map<string, number> {
+    return new Map([...this.nodes].map(([name, node]) => [name, node.inbox.queued]));
+  }
+
+  /** How many seqs each edge that drops has dropped. */
+  dropped(): Map<number, number> {
+    return new Map(
+      [...this.senders].map(([edge, { box }]) => [edge, box.dropped] as const).filter(([, count]) => count),
+    );
+  }
+
+  /** How many bytes are out on each edge that begins here: sent or waiting to be, and not yet consumed. */
+  outstanding(): Map<number, number> {
+    return new Map([...this.senders].map(([edge, { box }]) => [edge, box.outstanding]));
+  }
+
+  /** What each node is doing. */
+  states(): Map<string, State> {
+    return new Map([...this.nodes].map(([name, node]) => [name, node.state]));
+  }
+
+  // Inside
+
+  private event(name: string, event: (node: NodeExecution) => Instruction[]): Instruction[] {
+    if (this.runFailed) return [];
+    const node = this.nodes.get(name)!;
+    return this.settle(node, event(node));
+  }
+
+  /** Carries frames and credit between the nodes, and lets them act, until nothing moves. */
+  private settle(first: NodeExecution, instructions: Instruction[]): Instruction[] {
+    this.runFailed ||= instructions.some((each) => each.do === "fail");
+    if (this.runFailed) return instructions;
+    const todo = new Set([first]);
+    for (const node of todo) {
+      todo.delete(node); // a node that is added again while the set is walked is met again
+      instructions.push(...node.advance());
+      for (const neighbour of this.send(node, instructions)) todo.add(neighbour);
+      for (const neighbour of this.giveBack(node, instructions)) todo.add(neighbour);
+    }
+    return instructions;
+  }
+
+  /** What the node made goes on; answers the nodes here that received some of it. */
+  private send(node: NodeExecution, instructions: Instruction[]): NodeExecution[] {
+    const receivers: NodeExecution[] = [];
+    for (const box of node.outboxes) {
+      for (const frame of box.take()) {
+        const receiver = this.receivers.get(frame.edge);
+        if (receiver === undefined) {
+          instructions.push({ do: "emit", frame });
+        } else {
+          receiver.inbox.accept(frame);
+          receivers.push(receiver);
+        }
+      }
+    }
+    return receivers;
+  }
+
+  /** The credit for what the node consumed goes back; answers the nodes here that received some of it. */
+  private giveBack(node: NodeExecution, instructions: Instruction[]): NodeExecution[] {
+    const senders: NodeExecution[] = [];
+    for (const [edge, port] of node.inbox.ports) {
+      const bytes = port.due();
+      if (bytes === 0) continue;
+      const sender = this.senders.get(edge);
+      if (sender === undefined) {
+        instructions.push({ do: "credit", edge, bytes });
+      } else {
+        sender.box.give(bytes);
+        senders.push(sender.node);
+      }
+    }
+    return senders;
+  }
+}
+
+function makeExecution(graph: Graph, node: GraphNode, creditBytes: number): NodeExecution {
+  const edges = [...graph.edges.entries()];
+  const inbound = new Map(edges.filter(([, edge]) => edge.to === node.id));
+  const ports = [...inbound.keys()].map((number) => new Port(number, creditBytes));
+  const inbox = node.join ? new Gather(inbound, ports, new Set(node.optional)) : new Stream(ports[0]!);
+  const outboxes = edges
+    .filter(([, edge]) => edge.from === node.id)
+    .map(([number, edge]) => new Outbox(number, edge.overflow === "drop_oldest", creditBytes));
+  return new NodeExecution(node, inbox, outboxes);
+}
