@@ -74,6 +74,7 @@ class Run:
         self._ready: dict[PeerId, asyncio.Future[None]] = {}
         self._stats: dict[PeerId, Mapping[str, Any]] = {}
         self._result: Result | None = None
+        self._phase = "planning"
         self._status = ""
         self._error: Exception | None = None
         self._changed = asyncio.Event()
@@ -111,6 +112,7 @@ class Run:
         reporting = asyncio.create_task(self._report_regularly())
         try:
             await self._prepare()
+            self._phase = "running"
             await self._feed()
             while not self._status:
                 await self._change()
@@ -127,6 +129,7 @@ class Run:
         self.name, self.graph, self.plan = planned.name, planned.graph, planned.plan
         placement = Placement.from_plan(planned.graph, self._peer.id, planned.plan)
         self._workers = placement.peers() - {self._peer.id}
+        self._phase = "connecting"
         self._driver = Driver(planned.graph, on_error=self._on_error)
         self._site = Site(
             self.key,
@@ -365,7 +368,7 @@ class Run:
         return {
             "id": self.key.run,
             "name": self.name,
-            "state": self._status or ("running" if counts else "starting"),
+            "state": self._status or self._phase,
             "items_in": counts.items_in if counts else 0,
             "results_out": counts.results_out if counts else 0,
             "errors": len(self.failures),

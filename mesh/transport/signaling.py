@@ -65,6 +65,7 @@ class SignalingClient:
         self.can: frozenset[str] = frozenset()
         self.peers: dict[PeerId, Record] = {}
         self._catalog: dict[str, list[dict[str, Any]]] = {}
+        self._own_digest: str | None = None  # the server tells the types of a digest once, so ours counts as used
         self._unconfirmed: set[PeerId] = set()  # peers of before a restart that have not come back
         self._outbox: asyncio.Queue[bytes] | None = None  # None while the server is away
         self._ice: list[asyncio.Future[list[dict[str, Any]]]] = []
@@ -315,7 +316,7 @@ class SignalingClient:
         self._catalog |= presence.catalog
         self._forget(presence.left)
         self._merge([*presence.joined, *presence.updated])
-        used = {record["digest"] for record in self.peers.values()}
+        used = {self._own_digest, *(record["digest"] for record in self.peers.values())}
         self._catalog = {digest: types for digest, types in self._catalog.items() if digest in used}
 
     def _merge(self, records: Sequence[Record]) -> None:
@@ -324,6 +325,7 @@ class SignalingClient:
         for record in records:
             peer = PeerId(record["peer"])
             if peer == self.peer:
+                self._own_digest = record.get("types")
                 continue
             whole = self._whole(record)
             (updated if peer in self.peers else joined).append(whole)
