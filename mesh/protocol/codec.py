@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgpack
 
 from mesh.errors import ProtocolError
-from mesh.limits import MAX_CAUSE_CHARS, MAX_FRAME_BYTES, MAX_HELLO_BYTES
+from mesh.limits import MAX_CAUSE_CHARS, MAX_FRAME_BYTES, MAX_HELLO_BYTES, MAX_MESSAGE_MEMBERS
 
 REGISTRY: Final[dict[str, Any]] = json.loads(files("mesh.protocol").joinpath("registry.json").read_text("utf-8"))
 
@@ -187,7 +187,9 @@ def _bounded(body: bytes) -> bytes:
 def unpack(body: bytes, code: str) -> Any:
     """One msgpack object, of an untrusted body; raises ProtocolError with ``code``. Map keys are text."""
     try:
-        return msgpack.unpackb(body, object_pairs_hook=_text_keys)
+        return msgpack.unpackb(
+            body, object_pairs_hook=_text_keys, max_array_len=MAX_MESSAGE_MEMBERS, max_map_len=MAX_MESSAGE_MEMBERS
+        )
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ProtocolError(code, f"not one msgpack object: {error}") from None
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from mesh.errors import LinkError, ProtocolError
+from mesh.errors import LinkError, MeshError, ProtocolError
 from mesh.ids import PeerId
 from mesh.limits import (
     CLOSE_TIMEOUT_S,
@@ -143,6 +143,8 @@ class SessionLink(Link):
             self._fail(error)
         except LinkError as error:
             self._lose(str(error))
+        except MeshError as error:
+            self._fail(ProtocolError("bad-message", str(error)))
         except Exception as error:  # it must not reach the engine, which would close the connection without a word
             _log.exception("a message of %s could not be handled", self.peer)
             self._fail(ProtocolError("bad-message", f"it could not be handled: {error!r}"))
@@ -184,6 +186,8 @@ class SessionLink(Link):
 
     def _take(self, session: Session, lane: Lane, frame: bytes) -> None:
         for event in session.receive(lane, frame, self._loop.time()):
+            if self._gone is not None:
+                return
             match event:
                 case Delivered(lane, message):
                     self._on_message(self, lane, message)
@@ -261,7 +265,9 @@ class SessionLink(Link):
             event.set()
         self._finish = self._spawn(self._close_connection(wait=wait))
         if self._session is None:
-            self.proven.set_exception(LinkError(self.step, reason))
+            if not self.proven.done():  # cancelled, where the one who waited for it was
+                self.proven.set_exception(LinkError(self.step, reason))
+                self.proven.exception()  # seen, also where nobody waits for it any more
         elif not self._closing:
             self._on_lost(self, reason)
 

@@ -1,0 +1,97 @@
+/**
+ * The messages of a run (docs/wire.md, 4), as in mesh/protocol/messages.py. Decoding takes untrusted bytes and throws
+ * ProtocolError("bad-message").
+ */
+
+import { encode } from "@msgpack/msgpack";
+import registry from "../../../mesh/protocol/registry.json";
+import { ProtocolError } from "../errors";
+import limits from "../generated/limits.json";
+import { Lane } from "./codec";
+import { unpack } from "./unpack";
+
+type Run = { driver: string; run: string };
+type Epoch = Run & { epoch: number };
+export type Body = { [key: string]: unknown };
+
+/** A part of a seq on an edge, or only its end. `payload`: an encoded value; `flags`: Flag of run/events.ts. */
+export type Part = Epoch & {
+  type: "PART";
+  edge: number;
+  seq: number;
+  part: number;
+  flags: number;
+  payload: Uint8Array | null;
+};
+
+export type Message =
+  | (Epoch & { type: "START" | "ERROR"; body: Body })
+  | (Epoch & { type: "READY" })
+  | (Epoch & { type: "REFUSED" | "STOP" | "FAILED"; text: string })
+  | (Epoch & { type: "CREDIT"; edge: number; amount: number })
+  | (Run & { type: "STATS" })
+  | (Run & { type: "STATS_REPLY"; body: Body })
+  | Part;
+
+const MAX_EPOCH = 2 ** 32 - 1;
+const MAX_EDGE = limits.MAX_CONNECTIONS + 2 * limits.MAX_NODES;
+const ALL_FLAGS = Object.values(registry.part_flags).reduce((sum, flag) => sum + flag, 0);
+
+const FIELDS: { [Type in Message["type"]]: string[] } = {
+  START: ["driver", "run", "epoch", "body"],
+  READY: ["driver", "run", "epoch"],
+  REFUSED: ["driver", "run", "epoch", "text"],
+  CREDIT: ["driver", "run", "epoch", "edge", "amount"],
+  ERROR: ["driver", "run", "epoch", "body"],
+  STOP: ["driver", "run", "epoch", "text"],
+  STATS: ["driver", "run"],
+  STATS_REPLY: ["driver", "run", "body"],
+  FAILED: ["driver", "run", "epoch", "text"],
+  PART: ["driver", "run", "epoch", "edge", "seq", "part", "flags", "payload"],
+};
+const TYPES = new Map(Object.entries(registry.messages).map(([name, code]) => [code, name as Message["type"]]));
+
+const id = (value: unknown) => typeof value === "string" && value.length <= limits.MAX_ID_CHARS;
+const count = (limit: number) => (value: unknown) =>
+  Number.isSafeInteger(value) && Number(value) >= 0 && Number(value) <= limit;
+const CHECKS: { [field: string]: (value: unknown) => boolean } = {
+  driver: id,
+  run: id,
+  epoch: count(MAX_EPOCH),
+  edge: count(MAX_EDGE),
+  seq: count(Number.MAX_SAFE_INTEGER),
+  part: count(Number.MAX_SAFE_INTEGER),
+  amount: count(Number.MAX_SAFE_INTEGER),
+  flags: count(ALL_FLAGS),
+  text: (value) => typeof value === "string" && value.length <= limits.MAX_CAUSE_CHARS,
+  body: (value) => Object.prototype.toString.call(value) === "[object Object]",
+  payload: (value) => value === null || value instanceof Uint8Array,
+};
+
+/** The bytes of a message. */
+export function encodeMessage(message: Message): Uint8Array<ArrayBuffer> {
+  const fields = FIELDS[message.type].map((name) => (message as unknown as Body)[name]);
+  return encode([registry.messages[message.type], ...fields]);
+}
+
+/** The message that arrived on `lane`. A payload is a view into `data`. */
+export function decodeMessage(lane: Lane, data: Uint8Array): Message {
+  const fields = unpack(data, "bad-message");
+  if (!Array.isArray(fields)) throw new ProtocolError("bad-message", "a message is an array that begins with its type");
+  const type = TYPES.get(fields[0]);
+  if (type === undefined || (type === "PART") !== (lane === Lane.DATA)) {
+    throw new ProtocolError("bad-message", `type ${type ?? String(fields[0])} is no message of lane ${lane}`);
+  }
+  const names = FIELDS[type];
+  if (fields.length !== names.length + 1) throw new ProtocolError("bad-message", `${type} has ${names.length} fields`);
+  const message: Body = { type };
+  names.forEach((name, index) => {
+    const value = fields[index + 1];
+    if (!CHECKS[name]!(value)) throw new ProtocolError("bad-message", `${type}: ${name} is wrong`);
+    message[name] = value;
+  });
+  if (message.payload === null && !(Number(message.flags) & registry.part_flags.END)) {
+    throw new ProtocolError("bad-message", "PART: without payload it has END");
+  }
+  return message as unknown as Message;
+}
