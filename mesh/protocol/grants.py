@@ -186,12 +186,12 @@ class Invite:
             raise ValueFault(f"the invite is no URL: {error}") from None
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None or port == 0:
             raise ValueFault("an invite begins with http://HOST:PORT/r/ROOM or https://HOST/r/ROOM")
-        room = parts.path.removeprefix("/r/")
+        secrets = dict(parse_qsl(parts.fragment))
+        room = secrets.get("r", "") if parts.path == "/dashboard" else parts.path.removeprefix("/r/")
         if room == parts.path or not is_room(room) or parts.query:
             raise ValueFault(
                 f"the invite's path must be /r/ROOM, not {parts.path!r}; what lets you in stands after the #"
             )
-        secrets = dict(parse_qsl(parts.fragment))
         room_key, owner_key = _invite_key(secrets, "k"), _invite_key(secrets, "o")
         grant = secrets.get("g", "")
         if not grant:

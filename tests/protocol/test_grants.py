@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mesh.errors import ProtocolError, ValueFault
+from mesh.ids import peer_id
 from mesh.protocol import grants
 from mesh.protocol.grants import Invite, RoomKeys, mint, owns, room_id, sign_join, verify, verify_join
 
@@ -71,6 +72,7 @@ def test_join_signatures(vector: dict[str, Any]) -> None:
     key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(vector["private_key"]))
     public = bytes.fromhex(vector["public_key"])
     assert sign_join(key, vector["room"], vector["nonce"]) == vector["signature"]
+    assert peer_id(public) == vector["peer"]
     assert verify_join(public, vector["room"], vector["nonce"], vector["signature"])
     assert not verify_join(public, vector["room"], "00" * 32, vector["signature"])
     assert not verify_join(public, "demo", vector["nonce"], vector["signature"])
@@ -85,6 +87,12 @@ def test_invites(vector: dict[str, Any]) -> None:
     assert (invite.server, invite.room, invite.grant) == (vector["server"], vector["room"], vector["grant"])
     assert (invite.room_key.hex(), invite.owner_key.hex()) == (vector["room_key"], vector["owner_key"])
     assert invite.websocket == vector["websocket"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["dashboards"])
+def test_the_address_of_a_dashboard_is_an_invite(vector: dict[str, Any]) -> None:
+    invite = Invite.parse(vector["url"])
+    assert (invite.server, invite.room, invite.dashboard) == (vector["server"], vector["room"], vector["url"])
 
 
 @pytest.mark.parametrize("vector", VECTORS["bad_invites"], ids=by_about)
