@@ -5,10 +5,13 @@ import json
 import time
 
 import pytest
-from modules import LOOP, NONE, SPEC, answer, error, module
+import wasm_vectors
+from modules import LOOP, NONE, SPEC, answer, module
 
 from mesh.errors import NodeCrashed, NodeError, NodeTimeout
 from mesh.limits import MAX_CAUSE_CHARS
+from mesh.manifest.graph import GraphNode
+from mesh.runtimes.base import Answer
 from mesh.runtimes.wasm import WasmRuntime, load
 from mesh.values import encode
 
@@ -94,62 +97,78 @@ async def test_many_parts_come_in_steps(runtime, node):
     assert not (await count.next()).parts
 
 
-async def test_the_error_of_a_node_is_its_text_and_the_instance_lives(runtime, node):
-    picky = await make(runtime, node, process=f"(param i32 i32) (result i32) {error(1027, 9)}")
-    for _ in range(2):
-        with pytest.raises(NodeError, match="node_type") as caught:
-            await picky.process(b"\xc0")
-        assert caught.value.kind == "raised"
-
-
 # Modules that are refused
 
 
-@pytest.mark.parametrize(
-    ("changes", "why"),
-    [
-        ({"extra": '(import "env" "log" (func))'}, "imports env.log"),
-        ({"memory": '(memory (export "memory") 1)'}, "no maximum"),
-        ({"memory": '(memory (export "memory") 1 65536)'}, "maximum of its memory is above"),
-        ({"memory": '(memory (export "other") 1 2)'}, "does not export a memory"),
-        ({"process": "(param i32) (result i32) (i32.const 0)"}, "function process"),
-        ({"process": None}, "does not export the function process"),
-        ({"cabi_post_process": "(nop)"}, "function cabi_post_process"),
-        ({"next": "(result i64) (i64.const 0)"}, "function next"),
-        ({"text": b"[]"}, "no list of 1 to"),
-        ({"text": b"{}"}, "no list of 1 to"),
-        ({"text": b"\xff"}, "no UTF-8"),
-        ({"text": b"[" * 100_000}, "nonsense"),
-        ({"text": json.dumps([SPEC, SPEC]).encode()}, "twice"),
-        ({"text": json.dumps([SPEC | {"arity": "several"}]).encode()}, "arity"),
-        ({"text": json.dumps([SPEC | {"node_type": "x" * 900_000}]).encode()}, "node_type"),
-    ],
-)
-def test_a_module_outside_the_world_is_refused(changes, why):
-    changes = {name: "" if value is None else value for name, value in changes.items()}
-    with pytest.raises(NodeError, match=why) as caught:
-        load(module(**changes))
-    assert len(str(caught.value)) <= MAX_CAUSE_CHARS
+VECTORS = json.loads(wasm_vectors.PATH.read_text())
 
 
-@pytest.mark.parametrize(
-    ("body", "why"),
-    [
-        ("(result i32) (i32.store (i32.const 4) (i32.const 10000000)) (i32.const 0)", "10000000 bytes"),
-        ("(result i32) (i32.const -8)", "outside of the memory"),
-        ("(result i32) (i32.const 33)", "not aligned"),
-        (f"(result i32) {TRAP}", "trapped"),
-    ],
-)
-def test_a_description_outside_the_memory_is_refused(body, why):
-    with pytest.raises(NodeError, match=why):
-        load(module(describe=body))
+def test_the_vectors_are_those_of_their_program():
+    assert wasm_vectors.PATH.read_text() == wasm_vectors.text()
 
 
-def test_what_is_no_wasm_is_refused():
-    for data in (b"", b"\x00asm", b"junk" * 100):
-        with pytest.raises(NodeError, match="WebAssembly"):
-            load(data)
+def assert_failure(error, failure):
+    assert error.kind == failure["kind"]
+    assert failure.get("text", "") in str(error)
+    assert len(str(error)) <= MAX_CAUSE_CHARS
+
+
+@pytest.mark.parametrize("case", VECTORS["refused"], ids=lambda case: case["name"])
+def test_a_module_outside_the_world_is_refused(case):
+    with pytest.raises(NodeError) as caught:
+        load(bytes.fromhex(case["wasm"]))
+    assert_failure(caught.value, case["load"])
+
+
+async def assert_calls(instance, calls):
+    """Makes the calls of a vector; after a trap the instance is unusable."""
+    for op, payload, outcome in calls:
+        if isinstance(outcome, list):
+            assert [part.hex() for part in await fetched(instance, op, payload)] == outcome
+        elif outcome is None or isinstance(outcome, str):
+            answer = await (instance.snapshot() if op == "snapshot" else instance.restore(bytes.fromhex(payload)))
+            assert (answer and answer.hex()) == outcome
+        else:
+            with pytest.raises(NodeError) as caught:
+                await fetched(instance, op, payload)
+            assert_failure(caught.value, outcome)
+            assert isinstance(caught.value, NodeCrashed) == (outcome["kind"] == "trapped")
+            if outcome["kind"] == "trapped":
+                with pytest.raises(NodeCrashed):
+                    await instance.process(b"\xc0")
+
+
+async def fetched(instance, op, payload):
+    """Every part that a call gives."""
+    answer = await getattr(instance, op)(*([] if payload is None else [bytes.fromhex(payload)]))
+    if not isinstance(answer, Answer):
+        return []
+    parts = list(answer.parts)
+    while answer.more:
+        answer = await instance.next()
+        parts += answer.parts
+    return parts
+
+
+@pytest.mark.parametrize("case", VECTORS["called"], ids=lambda case: case["name"])
+async def test_a_hostile_call_is_an_error_of_that_instance_only(runtime, node, case):
+    honest = WasmRuntime([])
+    honest.add(load(module()))
+    echo = await honest.create(node("Echo"))
+    runtime.add(load(bytes.fromhex(case["wasm"])))
+    await assert_calls(await runtime.create(node("Echo", arity=case["arity"])), case["calls"])
+    assert (await echo.process(b"\xc0")).parts == (b"\xc0",)
+    await honest.close()
+
+
+@pytest.mark.parametrize("case", VECTORS["basics"], ids=lambda case: case["node_type"])
+async def test_the_built_in_module(node, case):
+    installed = WasmRuntime()
+    instance = await installed.create(
+        GraphNode("n", case["node_type"], bytes.fromhex(case["params"]), arity=case["arity"])
+    )
+    await assert_calls(instance, case["calls"])
+    await installed.close()
 
 
 def test_a_description_without_end_is_refused(monkeypatch):
@@ -177,99 +196,9 @@ def test_two_modules_of_one_type_are_refused():
 # Modules that turn hostile once they run
 
 
-@pytest.mark.parametrize(
-    ("name", "signature"),
-    [
-        ("process", "(param i32 i32) (result i32)"),
-        ("cabi_post_process", "(param i32)"),
-        ("next", "(result i32)"),
-        ("finish", "(result i32)"),
-        ("snapshot", "(result i32)"),
-        ("restore", "(param i32 i32) (result i32)"),
-    ],
-)
-async def test_a_trap_ends_that_instance_only(runtime, node, name, signature):
-    hostile = await make(runtime, node, arity="many", **{name: f"{signature} {TRAP}"})
-    other = await runtime.create(node("Echo"))
-    with pytest.raises(NodeCrashed, match="trapped") as caught:
-        await use_all(hostile)
-    assert caught.value.kind == "trapped"
-    with pytest.raises(NodeCrashed):
-        await hostile.process(b"\xc0")
-    if name not in ("process", "cabi_post_process"):
-        assert (await other.process(b"\xc0")).parts == (b"\xc0",)
-
-
-async def use_all(instance):
-    await instance.process(b"\xa5hello")
-    await instance.next()
-    await instance.finish()
-    await instance.restore(await instance.snapshot())
-
-
-async def test_a_trap_while_an_input_is_copied(runtime, node):
-    # init, whose node type has four bytes, is let through
-    body = "(if (i32.gt_u (local.get 3) (i32.const 4)) (then (unreachable))) (i32.const 65536)"
-    hostile = await make(runtime, node, cabi_realloc=f"(param i32 i32 i32 i32) (result i32) {body}")
-    with pytest.raises(NodeCrashed, match="trapped"):
-        await hostile.process(b"\xa5hello")
-
-
-async def test_a_trap_in_init_and_in_initialize(runtime, node):
-    with pytest.raises(NodeCrashed, match="trapped"):
-        load(module(_initialize=TRAP))
+async def test_a_trap_in_init(runtime, node):
     with pytest.raises(NodeCrashed, match="trapped"):
         await make(runtime, node, init=f"(param i32 i32 i32 i32) (result i32) {TRAP}")
-
-
-@pytest.mark.parametrize(
-    ("body", "why"),
-    [
-        (answer(-16, 64), "outside of the memory"),
-        (answer(0, 0x7FFFFFFF), "more than"),
-        (answer(20 * 65536 - 1, 2), "outside of the memory"),
-        (answer(0, 0, tag=7), "tag 7"),
-        (answer(0, 0, some=9), "tag 9"),
-        ("(i32.const 66)", "not aligned"),
-        ("(i32.const -4)", "outside of the memory"),
-        (error(-16, 64), "outside of the memory"),
-        (error(0, 10_000_000), "more than"),
-    ],
-)
-async def test_an_answer_outside_the_abi_drops_the_instance(runtime, node, body, why):
-    hostile = await make(runtime, node, process=f"(param i32 i32) (result i32) {body}")
-    with pytest.raises(NodeCrashed, match=why) as caught:
-        await hostile.process(b"\xc0")
-    assert caught.value.kind == "trapped"
-
-
-@pytest.mark.parametrize("address", [-1, 0x7FFFFFFF, 20 * 65536])
-async def test_memory_for_an_input_must_be_inside(runtime, node, address):
-    body = f"(if (i32.gt_u (local.get 3) (i32.const 4)) (then (return (i32.const {address})))) (i32.const 65536)"
-    hostile = await make(runtime, node, cabi_realloc=f"(param i32 i32 i32 i32) (result i32) {body}")
-    with pytest.raises(NodeCrashed, match="outside of the memory"):
-        await hostile.process(b"\xa5hello")
-
-
-async def test_an_answer_over_the_input_and_the_result_harms_only_itself(runtime, node):
-    hostile = await make(runtime, node, process=f"(param i32 i32) (result i32) {answer(64, 16)}")
-    with pytest.raises(NodeError) as caught:
-        await hostile.process(b"\xc0")
-    assert caught.value.kind == "answer"
-
-
-async def test_an_answer_that_is_no_value_is_refused_and_the_instance_lives(runtime, node):
-    hostile = await make(runtime, node, process=f"(param i32 i32) (result i32) {answer(1024, 100)}")
-    for _ in range(2):
-        with pytest.raises(NodeError, match="no value") as caught:
-            await hostile.process(b"\xc0")
-        assert caught.value.kind == "answer"
-
-
-async def test_no_part_from_a_node_of_one_is_an_error(runtime, node):
-    hostile = await make(runtime, node, process=f"(param i32 i32) (result i32) {NONE}")
-    with pytest.raises(NodeError, match="its arity is one"):
-        await hostile.process(b"\xc0")
 
 
 async def test_a_loop_ends_at_its_time_limit_and_blocks_nobody(runtime, node):
@@ -332,21 +261,6 @@ async def test_an_init_without_end_is_ended(runtime, node, monkeypatch):
     runtime.add(load(module(init=f"(param i32 i32 i32 i32) (result i32) {LOOP}")))
     with pytest.raises(NodeTimeout):
         await runtime.create(node("Echo"))
-
-
-async def test_memory_grows_to_its_maximum_and_no_further(runtime, node):
-    grow = "(loop $again (br_if $again (i32.ge_s (memory.grow (i32.const 1)) (i32.const 0))))"
-    size = f"(i32.store8 (i32.const 96) (memory.size)) {answer(96, 1)}"
-    greedy = await make(runtime, node, process=f"(param i32 i32) (result i32) {grow} {size}")
-    assert (await greedy.process(b"\xc0")).parts == (bytes([64]),)
-
-
-async def test_endless_recursion_is_a_trap(runtime, node):
-    deep = await make(
-        runtime, node, extra="(func $f (call $f))", process="(param i32 i32) (result i32) (call $f) (i32.const 0)"
-    )
-    with pytest.raises(NodeCrashed, match="stack"):
-        await deep.process(b"\xc0")
 
 
 async def test_parts_without_end_come_step_by_step(runtime, node):
