@@ -52,13 +52,13 @@ def _derive(cls: type[Node]) -> NodeSpec:
     if (finishes or snapshots) and not cls.stateful:
         raise TypeError("finish, snapshot and restore are for stateful nodes: write stateful = True")
     accepts, returns = _function_kinds(cls) if issubclass(cls, FunctionNode) else (cls.accepts, cls.returns)
-    params = {name: _param(name, *declared) for name, declared in _declared(cls).items()}
-    if taken := next((name for name in params if hasattr(Node, name)), None):
+    declared = _declared(cls)
+    if taken := next((name for name in declared if hasattr(Node, name)), None):
         raise TypeError(f"{taken!r} is a word of Node and cannot name a parameter")
     return NodeSpec(
         node_type=cls.__name__,
         doc=inspect.cleandoc(cls.__doc__ or ""),
-        params=params,
+        params={name: _param(name, *each) for name, each in declared.items()},
         accepts=accepts,
         returns=returns,
         arity=_arity(cls),

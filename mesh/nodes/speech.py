@@ -27,6 +27,8 @@ class SpeechToText(Node):
             raise ValueError(
                 f"one channel at {RATE} Hz is needed, not {list(samples.shape)} at {rate} Hz; resample first"
             )
+        if not samples.size:
+            return ""
         pcm = (samples.clip(-1.0, 1.0) * 32767).astype("<i2").tobytes()
         self._decoder.start_utt()
         self._decoder.process_raw(pcm, full_utt=True)
