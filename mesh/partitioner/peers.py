@@ -41,7 +41,7 @@ class Peer:
             slots=max(1, int(record.get("slots", 1))),
             load=float(record.get("load", 0.0)),
             hidden=bool(record.get("hidden", False)),
-            pyodide=record.get("pyodide", "absent"),
+            pyodide=record.get("pyodide") or "absent",
             works="work" in record.get("can", ()),
             is_driver=is_driver,
         )

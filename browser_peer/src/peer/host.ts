@@ -1,0 +1,162 @@
+/** The nodes of a run that live on this peer: the fragment engine's instructions, carried out by the runtimes. */
+
+import type { Frame, Instruction } from "../run/events";
+import { Fragment } from "../run/fragment";
+import type { Graph, GraphNode, RuntimeName } from "../run/graph";
+import { type Instance, NodeError, type Runtime } from "../runtimes/base";
+import type { NodeTimes } from "./types";
+
+export type Runtimes = ReadonlyMap<RuntimeName, Runtime>;
+type Call = Extract<Instruction, { do: "call" }>;
+
+/** Calls that the percentiles look back on. */
+const RECENT_CALLS = 2048;
+
+/** Durations of one node's calls, in milliseconds, in a bounded space. */
+export class Times {
+  private count = 0;
+  private readonly recent: number[] = [];
+
+  add(ms: number): void {
+    this.recent[this.count % RECENT_CALLS] = ms;
+    this.count += 1;
+  }
+
+  /** Nearest rank over the last calls; null before the first. */
+  summary(): NodeTimes | null {
+    if (this.count === 0) return null;
+    const ranked = [...this.recent].sort((a, b) => a - b);
+    const rank = (share: number) => round(ranked[Math.min(ranked.length - 1, Math.floor(share * ranked.length))]!);
+    return { count: this.count, p50: rank(0.5), p95: rank(0.95) };
+  }
+}
+
+/** Milliseconds to four digits after the point. */
+function round(ms: number): number {
+  return Math.round(ms * 1e4) / 1e4;
+}
+
+/** Runs a fragment. What it cannot do itself (frames, credit, errors) goes to `execute`. */
+export class Host {
+  readonly times = new Map<string, Times>();
+  private readonly nodes: ReadonlyMap<string, GraphNode>;
+  private readonly instances = new Map<string, Instance>();
+  private readonly fragment: Fragment;
+  private closed = false;
+
+  constructor(
+    graph: Graph,
+    private readonly seats: ReadonlyMap<string, RuntimeName>,
+    private readonly runtimes: Runtimes,
+    private readonly execute: (instructions: Instruction[]) => void,
+  ) {
+    this.nodes = new Map(graph.nodes.filter((node) => seats.has(node.id)).map((node) => [node.id, node]));
+    this.fragment = new Fragment(graph, [...this.nodes.keys()]);
+    for (const node of this.nodes.keys()) this.times.set(node, new Times());
+  }
+
+  /** Makes every node; rejects with a NodeError that names the node where one cannot be made. */
+  async setup(): Promise<void> {
+    await Promise.all([...this.nodes.keys()].map((node) => this.create(node)));
+  }
+
+  private async create(node: string): Promise<void> {
+    const runtime = this.runtimes.get(this.seats.get(node)!);
+    if (runtime === undefined) throw new NodeError(`there is no runtime ${this.seats.get(node)} here`);
+    let instance: Instance;
+    try {
+      instance = await runtime.create(this.nodes.get(node)!);
+    } catch (error) {
+      const fault = asNodeError(error);
+      throw new NodeError(`node '${node}' could not be set up: ${fault.message}`, fault.kind);
+    }
+    if (this.closed) instance.close();
+    this.instances.set(node, instance);
+  }
+
+  frame(frame: Frame): void {
+    this.carryOut(this.fragment.frame(frame));
+  }
+
+  credit(edge: number, bytes: number): void {
+    this.carryOut(this.fragment.credit(edge, bytes));
+  }
+
+  /** Starts calls; passes everything else on, in order. */
+  private carryOut(instructions: Instruction[]): void {
+    if (this.closed) return;
+    const others: Instruction[] = [];
+    for (const instruction of instructions) {
+      if (instruction.do === "call") this.watch(this.call(instruction));
+      else if (instruction.do === "recreate") this.watch(this.recreate(instruction.node));
+      else others.push(instruction);
+    }
+    if (others.length > 0) this.execute(others);
+  }
+
+  /** A bug of ours must end the run, not hang it. */
+  private watch(work: Promise<void>): void {
+    work.catch((error: unknown) => this.execute([{ do: "fail", reason: `internal error: ${String(error)}` }]));
+  }
+
+  private async call(call: Call): Promise<void> {
+    const started = performance.now();
+    let report: () => Instruction[];
+    try {
+      report = await this.perform(call);
+    } catch (error) {
+      const { kind, message } = asNodeError(error);
+      report = () => this.fragment.failed(call.node, kind, message);
+    }
+    if (call.op !== "snapshot" && call.op !== "restore") {
+      this.times.get(call.node)!.add(performance.now() - started);
+    }
+    this.carryOut(report());
+  }
+
+  /** Makes the call; answers how to report it. The report and what it asks for must be one step, with nothing between. */
+  private async perform({ node, op, payload }: Call): Promise<() => Instruction[]> {
+    const instance = this.instances.get(node);
+    if (instance === undefined) throw new NodeError("the node is gone", "crashed");
+    if (op === "snapshot") {
+      const state = await instance.snapshot();
+      return () => this.fragment.snapshotted(node, state);
+    }
+    if (op === "restore") {
+      await instance.restore(payload!);
+      return () => this.fragment.restored(node);
+    }
+    const { parts, more } = op === "process" ? await instance.process(payload!) : await instance[op]();
+    return () => this.fragment.answered(node, parts, more);
+  }
+
+  private async recreate(node: string): Promise<void> {
+    this.instances.get(node)?.close();
+    this.instances.delete(node);
+    let instructions: Instruction[];
+    try {
+      await this.create(node);
+      instructions = this.fragment.recreated(node);
+    } catch (error) {
+      instructions = this.fragment.failed(node, "crashed", asNodeError(error).message);
+    }
+    this.carryOut(instructions);
+  }
+
+  /** Ends every instance; what its calls still answer is ignored. */
+  close(): void {
+    this.closed = true;
+    for (const instance of this.instances.values()) instance.close();
+    this.instances.clear();
+  }
+}
+
+function asNodeError(error: unknown): NodeError {
+  return error instanceof NodeError ? error : new NodeError(String(error), "crashed");
+}
+
+/** The times of every node that was called at all. */
+export function summaries(times: ReadonlyMap<string, Times>): Record<string, NodeTimes> {
+  const entries = [...times].map(([node, each]) => [node, each.summary()] as const);
+  return Object.fromEntries(entries.filter((entry): entry is [string, NodeTimes] => entry[1] !== null));
+}

@@ -1,0 +1,160 @@
+/** Fragments that this peer runs for other drivers. Only the driver of a run is obeyed, over its proven link. */
+
+import limits from "../generated/limits.json";
+import type { Message } from "../protocol/messages";
+import type { Frame, Instruction } from "../run/events";
+import { type Graph, graphFromValue } from "../run/graph";
+import type { NodeSpec } from "../runtimes/base";
+import { type Runtimes, summaries } from "./host";
+import { field, Placement } from "./placement";
+import { type Outside, type RunKey, Site } from "./site";
+
+/** The driver as its link proves it. */
+export interface Sender {
+  peer: string;
+  name: string;
+  can: readonly string[];
+}
+
+/** What hosting needs of its peer. */
+export interface Home {
+  readonly id: string;
+  readonly name: string;
+  /** Whether nodes run here for others at all. */
+  readonly serves: boolean;
+  readonly types: ReadonlyMap<string, NodeSpec>;
+  readonly runtimes: Runtimes;
+  linkTo(peer: string): Promise<void>;
+  post(peer: string, message: Message): void;
+}
+
+export type Start = Message & { type: "START" };
+
+interface Hosted {
+  site: Site;
+  /** What the driver calls each peer. */
+  names: ReadonlyMap<string, string>;
+}
+
+/** START makes a site, STOP and the loss of the driver end it. */
+export class Hosting implements Outside {
+  private readonly runs = new Map<string, Hosted>();
+
+  constructor(private readonly home: Home) {}
+
+  /** How many fragments run here. */
+  get size(): number {
+    return this.runs.size;
+  }
+
+  /** The site of a run, unless the message is of another epoch or the run is gone: both are ignored. */
+  site(key: RunKey, epoch: number): Site | undefined {
+    const site = this.runs.get(name(key))?.site;
+    return site?.epoch === epoch ? site : undefined;
+  }
+
+  /** Answers READY when every node is set up and the neighbours are linked, else REFUSED with the reason. */
+  async start(sender: Sender, { driver, run, epoch, body }: Start): Promise<void> {
+    const key = { driver, run };
+    const refuse = (error: unknown) => {
+      const text = (error instanceof Error ? error.message : String(error)).slice(0, limits.MAX_CAUSE_CHARS);
+      this.home.post(sender.peer, { type: "REFUSED", driver, run, epoch, text });
+    };
+    let site: Site;
+    try {
+      site = this.makeSite(sender, key, epoch, body);
+    } catch (error) {
+      return refuse(error);
+    }
+    const names = Object.entries(field(body, "names") ?? {}).map(([peer, called]) => [peer, String(called)] as const);
+    this.runs.set(name(key), { site, names: new Map(names) });
+    try {
+      const neighbours = [...site.placement.neighbours(this.home.id)];
+      await Promise.all([site.host.setup(), ...neighbours.map((peer) => this.home.linkTo(peer))]);
+    } catch (error) {
+      this.stop(key);
+      return refuse(error);
+    }
+    if (this.site(key, epoch) === site) this.home.post(driver, { type: "READY", driver, run, epoch });
+  }
+
+  private makeSite(sender: Sender, key: RunKey, epoch: number, body: unknown): Site {
+    const { id, name: me, serves, runtimes } = this.home;
+    if (key.driver !== sender.peer) throw new Error("only the driver itself starts its run");
+    if (!sender.can.includes("submit")) throw new Error(`${sender.name}'s grant does not let it submit runs`);
+    if (!serves) throw new Error(`${me} runs nodes for itself only`);
+    if (this.runs.has(name(key))) throw new Error(`run ${key.run} was started already`);
+    if (this.runs.size >= limits.MAX_RUNS) throw new Error(`${me} has ${limits.MAX_RUNS} runs already`);
+    const graph = graphFromValue(field(body, "graph"));
+    const placement = Placement.fromPlan(graph, key.driver, field(body, "plan"));
+    this.checkTypes(graph, placement);
+    return new Site({ key, epoch, graph, placement, me: id, runtimes, outside: this });
+  }
+
+  private checkTypes(graph: Graph, placement: Placement): void {
+    for (const [id, runtime] of placement.runtimesOn(this.home.id)) {
+      const node = graph.nodes.find((each) => each.id === id)!;
+      const spec = this.home.types.get(node.node_type);
+      if (!spec?.runtimes?.includes(runtime)) {
+        throw new Error(`${this.home.name} does not offer ${node.node_type} in ${runtime}`);
+      }
+      const same = (["arity", "join", "stateful", "finishes"] as const).every((name) => spec[name] === node[name]);
+      if (!same) throw new Error(`${this.home.name} has another ${node.node_type} than the driver`);
+    }
+  }
+
+  /** Answers STATS. */
+  stats(key: RunKey): void {
+    const hosted = this.runs.get(name(key));
+    if (hosted === undefined) return;
+    const call = (peer: string) => hosted.names.get(peer) ?? peer;
+    const links = [...hosted.site.sent].map(([to, bytes]) => [`${call(this.home.id)}->${call(to)}`, bytes]);
+    const body = { nodes: summaries(hosted.site.host.times), links: Object.fromEntries(links) };
+    this.home.post(key.driver, { type: "STATS_REPLY", ...key, body });
+  }
+
+  /** Frees everything of a run; nothing happens where there is none. */
+  stop(key: RunKey): void {
+    this.runs.get(name(key))?.site.close();
+    this.runs.delete(name(key));
+  }
+
+  /** A peer is gone: its own runs end here, and those that need it are told to their drivers. */
+  lost(peer: string): void {
+    for (const { site, names } of [...this.runs.values()]) {
+      if (site.key.driver === peer) this.stop(site.key);
+      else if (site.placement.neighbours(this.home.id).has(peer)) {
+        this.runFailed(site, `lost its link to ${names.get(peer) ?? peer}`);
+      }
+    }
+  }
+
+  close(): void {
+    for (const { site } of [...this.runs.values()]) this.stop(site.key);
+  }
+
+  // What a hosted site sends: frames and credit to its neighbours, everything else to the driver
+
+  sendFrame(site: Site, to: string, frame: Frame): void {
+    this.home.post(to, { type: "PART", ...site.key, epoch: site.epoch, ...frame });
+  }
+
+  sendCredit(site: Site, to: string, edge: number, amount: number): void {
+    this.home.post(to, { type: "CREDIT", ...site.key, epoch: site.epoch, edge, amount });
+  }
+
+  itemFailed(site: Site, error: Extract<Instruction, { do: "error" }>): void {
+    const { seq, node, kind } = error;
+    const body = { seq, node, kind, cause: error.cause.slice(0, limits.MAX_CAUSE_CHARS) };
+    this.home.post(site.key.driver, { type: "ERROR", ...site.key, epoch: site.epoch, body });
+  }
+
+  runFailed(site: Site, reason: string): void {
+    const text = `${this.home.name}: ${reason}`.slice(0, limits.MAX_CAUSE_CHARS);
+    this.home.post(site.key.driver, { type: "FAILED", ...site.key, epoch: site.epoch, text });
+  }
+}
+
+function name({ driver, run }: RunKey): string {
+  return `${driver} ${run}`;
+}

@@ -1,0 +1,142 @@
+/** A run on this peer: its fragment, its place in the plan, and the way of every frame and credit in and out. */
+
+import type { Frame, Instruction } from "../run/events";
+import type { Graph } from "../run/graph";
+import { Host, type Runtimes } from "./host";
+import type { Placement } from "./placement";
+
+/** A run is named by its driver and its id together, so that two drivers cannot collide. */
+export interface RunKey {
+  driver: string;
+  run: string;
+}
+
+/** What the driver's own peer adds to a site: the items' and the results' end of the graph. */
+export interface Ends {
+  frame(frame: Frame): void;
+  credit(edge: number, bytes: number): void;
+}
+
+/** What a site needs of the rest of the mesh. */
+export interface Outside {
+  sendFrame(site: Site, to: string, frame: Frame): void;
+  sendCredit(site: Site, to: string, edge: number, bytes: number): void;
+  itemFailed(site: Site, error: Extract<Instruction, { do: "error" }>): void;
+  runFailed(site: Site, reason: string): void;
+}
+
+export interface SiteOptions {
+  key: RunKey;
+  epoch: number;
+  graph: Graph;
+  placement: Placement;
+  me: string;
+  runtimes: Runtimes;
+  outside: Outside;
+  ends?: Ends;
+}
+
+/** Frames of this peer's nodes are handed over without a copy; the others go out through `outside`. */
+export class Site {
+  readonly key: RunKey;
+  readonly epoch: number;
+  readonly placement: Placement;
+  readonly host: Host;
+  /** Payload bytes sent to each other peer. */
+  readonly sent = new Map<string, number>();
+  private readonly deliveries: (() => void)[] = [];
+  private delivering = false;
+
+  constructor(private readonly options: SiteOptions) {
+    this.key = options.key;
+    this.epoch = options.epoch;
+    this.placement = options.placement;
+    const mine = options.placement.runtimesOn(options.me);
+    this.host = new Host(options.graph, mine, options.runtimes, (instructions) => this.execute(instructions));
+  }
+
+  /** Carries out what an engine wants done outside itself. */
+  execute(instructions: Instruction[]): void {
+    for (const instruction of instructions) {
+      switch (instruction.do) {
+        case "emit":
+          this.routeFrame(instruction.frame);
+          break;
+        case "credit":
+          this.routeCredit(instruction.edge, instruction.bytes);
+          break;
+        case "error":
+          this.options.outside.itemFailed(this, instruction);
+          break;
+        case "fail":
+          this.options.outside.runFailed(this, instruction.reason);
+          break;
+        default:
+          throw new Error(`a ${instruction.do} is the host's to do`);
+      }
+    }
+    this.deliver();
+  }
+
+  private routeFrame(frame: Frame): void {
+    const to = this.placement.target(frame.edge, frame.seq);
+    if (to === this.options.me) {
+      this.deliveries.push(() => this.takeFrame(frame));
+    } else {
+      this.sent.set(to, (this.sent.get(to) ?? 0) + (frame.payload?.length ?? 0));
+      this.options.outside.sendFrame(this, to, frame);
+    }
+  }
+
+  private routeCredit(edge: number, bytes: number): void {
+    const to = this.placement.source(edge);
+    if (to === this.options.me) this.deliveries.push(() => this.takeCredit(edge, bytes));
+    else this.options.outside.sendCredit(this, to, edge, bytes);
+  }
+
+  /** Local deliveries in a loop rather than by recursion: a long chain of nodes must not end in a deep stack. */
+  private deliver(): void {
+    if (this.delivering) return;
+    this.delivering = true;
+    try {
+      for (let next = 0; next < this.deliveries.length; next += 1) this.deliveries[next]!();
+    } finally {
+      this.deliveries.length = 0;
+      this.delivering = false;
+    }
+  }
+
+  /** A frame from another peer; throws where the plan knows no such frame. */
+  receiveFrame(sender: string, frame: Frame): void {
+    const { graph, me } = this.options;
+    if (graph.edges[frame.edge] === undefined) throw new Error(`there is no edge ${frame.edge} in this run`);
+    const [from, to] = [this.placement.source(frame.edge, frame.seq), this.placement.target(frame.edge, frame.seq)];
+    if (from !== sender || to !== me) throw new Error(`edge ${frame.edge} does not lead from ${sender} to here`);
+    this.takeFrame(frame);
+    this.deliver();
+  }
+
+  /** Credit from another peer; throws where it is not that peer's to give. */
+  receiveCredit(sender: string, edge: number, bytes: number): void {
+    if (this.options.graph.edges[edge] === undefined || this.placement.target(edge) !== sender) {
+      throw new Error(`credit for edge ${edge} is not ${sender}'s to give`);
+    }
+    this.takeCredit(edge, bytes);
+    this.deliver();
+  }
+
+  private takeFrame(frame: Frame): void {
+    if (this.options.graph.edges[frame.edge]!.to === null) this.options.ends?.frame(frame);
+    else this.host.frame(frame);
+  }
+
+  private takeCredit(edge: number, bytes: number): void {
+    if (this.options.graph.edges[edge]!.from === null) this.options.ends?.credit(edge, bytes);
+    else this.host.credit(edge, bytes);
+  }
+
+  close(): void {
+    this.deliveries.length = 0;
+    this.host.close();
+  }
+}
