@@ -8,7 +8,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 NODES = HERE.parent / "mesh" / "_assets" / "nodes"
-MODULES = ("basics",)
+MODULES = ("basics", "audio")
 TARGET = "wasm32-unknown-unknown"
 
 # Debian's Rust for the web, where rustup is absent or cannot download: it builds the standard library from source.

@@ -80,3 +80,42 @@ impl Node for Stats {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(numbers: &[Number]) -> Stats {
+        let mut stats = Stats::new(()).unwrap();
+        for number in numbers {
+            assert_eq!(stats.process(*number), Ok(None));
+        }
+        stats
+    }
+
+    #[test]
+    fn the_summary_comes_at_the_end() {
+        let mut stats = after(&[Number::Int(1), Number::Float(2.5), Number::Int(10)]);
+        assert_eq!(stats.finish(), Ok(Some(Some(Summary { count: 3, mean: 4.5, min: 1.0, max: 10.0 }))));
+    }
+
+    #[test]
+    fn of_nothing_there_is_no_summary() {
+        assert_eq!(after(&[]).finish(), Ok(None));
+    }
+
+    #[test]
+    fn the_state_moves_to_another_instance() {
+        let before = after(&[Number::Int(1), Number::Int(3)]);
+        let state = before.snapshot().unwrap().encode().unwrap();
+        let mut moved = after(&[]);
+        moved.restore(Value::decode(&state).unwrap()).unwrap();
+        assert_eq!(moved.0, before.0);
+    }
+
+    #[test]
+    fn another_state_is_refused() {
+        assert!(after(&[]).restore(Value::Int(3)).is_err());
+        assert!(after(&[]).restore(Value::Map(vec![("count", Value::Int(1))])).is_err());
+    }
+}

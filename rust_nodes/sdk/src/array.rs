@@ -10,6 +10,7 @@ use crate::value::length;
 /// The data of an array begins at a multiple of this within the whole encoded value.
 const ALIGNMENT: usize = 8;
 const MAX_DIMS: usize = 32;
+const MAX_VALUE_BYTES: usize = 256 * 1024 * 1024;
 
 /// What an array is made of; the number is the code on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,9 +123,11 @@ impl<'a> Array<'a> {
         let shape: Vec<usize> =
             shape.chunks_exact(4).map(|n| u32::from_le_bytes([n[0], n[1], n[2], n[3]]) as usize).collect();
         let data = &rest[padding..];
-        let size = shape.iter().try_fold(dtype.size(), |size, n| size.checked_mul(*n));
-        if size != Some(data.len()) {
+        if data_size(dtype, &shape) != Some(data.len()) {
             return Err("the data of the array is longer or shorter than its shape says".into());
+        }
+        if dtype == Dtype::Bool && data.iter().any(|item| *item > 1) {
+            return Err("the items of a bool array are 0 and 1".into());
         }
         Ok(Array { dtype, shape, data })
     }
@@ -149,4 +152,46 @@ impl<'a> Array<'a> {
     }
 }
 
+/// Bytes of an array's data; None where that is more than a value may have. A zero hides no dimension from that.
+fn data_size(dtype: Dtype, shape: &[usize]) -> Option<usize> {
+    let size = shape.iter().try_fold(dtype.size(), |size, n| size.checked_mul(*n.max(&1)))?;
+    (size <= MAX_VALUE_BYTES).then_some(if shape.contains(&0) { 0 } else { size })
+}
+
 const WRONG_HEADER: &str = "the array's header is wrong";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Value;
+
+    #[test]
+    fn the_data_is_aligned_wherever_the_array_stands() {
+        for text in ["", "a", "abc", "abcdefg"] {
+            let array = Array::new(&[1.5_f64, 2.5], vec![2, 1]);
+            let payload = Value::List(vec![Value::Text(text), Value::Array(array)]).encode().unwrap();
+            let data = payload.len() - 16;
+            assert_eq!(data % 8, 0);
+            assert_eq!(payload[data..data + 8], 1.5_f64.to_le_bytes());
+        }
+    }
+
+    #[test]
+    fn items_are_a_view_where_they_are_aligned_and_a_copy_elsewhere() {
+        let payload = Value::Array(Array::new(&[1_i32, -2], vec![2])).encode().unwrap();
+        let mut shifted = vec![0; 8 + payload.len()];
+        for (offset, is_view) in [(0, true), (1, false)] {
+            let start = shifted.as_ptr().align_offset(8) + offset;
+            shifted[start..start + payload.len()].copy_from_slice(&payload);
+            let Ok(Value::Array(array)) = Value::decode(&shifted[start..start + payload.len()]) else { panic!() };
+            let items = array.items::<i32>().unwrap();
+            assert_eq!(*items, [1, -2]);
+            assert_eq!(matches!(items, Cow::Borrowed(_)), is_view);
+        }
+    }
+
+    #[test]
+    fn another_dtype_has_no_such_items() {
+        assert_eq!(Array::new(&[1_u8], vec![1]).items::<i8>(), None);
+    }
+}

@@ -49,7 +49,8 @@ fn json(value: &Value<'_>) -> String {
         Value::Null | Value::Bytes(_) | Value::Array(_) => "null".into(),
         Value::Bool(value) => value.to_string(),
         Value::Int(value) => value.to_string(),
-        Value::Float(value) if value.is_finite() => format!("{value:?}"),
+        // the standard library's own way would make a third of a small module
+        Value::Float(value) if value.is_finite() => ryu::Buffer::new().format_finite(*value).into(),
         Value::Float(_) => "null".into(),
         Value::Text(text) => quoted(text),
         Value::List(members) => {
@@ -75,4 +76,52 @@ fn quoted(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Result;
+    use crate::node::Many;
+
+    crate::params! {
+        struct Split {
+            /// What stands "between",
+            /// as text.
+            mark: String,
+            limit: f64 = 2.0,
+        }
+    }
+
+    impl Node for Split {
+        const DOC: &'static str = "One\\two\n…";
+        const DETERMINISTIC: bool = false;
+        const OPTIONAL: &'static [&'static str] = &["b"];
+        type Params = Self;
+        type Input<'a> = &'a str;
+        type Output = Many<String>;
+
+        fn new(params: Self) -> Result<Self> {
+            Ok(params)
+        }
+
+        fn process(&mut self, _: &str) -> Result<Many<String>> {
+            Ok(Many::new([Ok(self.mark.clone())].into_iter().take(self.limit as usize)))
+        }
+    }
+
+    #[test]
+    fn the_entry_says_what_the_types_say() {
+        let entry: serde_json::Value = serde_json::from_str(&describe::<Split>("Split")).unwrap();
+        let expected = serde_json::json!({
+            "node_type": "Split", "doc": "One\\two\n…", "accepts": "text", "returns": "text", "arity": "many",
+            "join": false, "optional": ["b"], "stateful": false, "deterministic": false, "finishes": false,
+            "snapshots": false,
+            "params": {
+                "mark": {"kind": "text", "doc": "What stands \"between\", as text."},
+                "limit": {"kind": "float", "doc": "", "default": 2.0},
+            },
+        });
+        assert_eq!(entry, expected);
+    }
 }

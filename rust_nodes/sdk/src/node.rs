@@ -105,6 +105,14 @@ impl<T> Many<T> {
     }
 }
 
+impl<T> Iterator for Many<T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        self.0.next()
+    }
+}
+
 /// The parts of one input as payloads.
 pub type Payloads = Box<dyn Iterator<Item = Result<Vec<u8>>>>;
 
@@ -142,6 +150,6 @@ impl<T: Part> Output for Many<T> {
     const KIND: &'static str = T::KIND;
 
     fn payloads(self) -> Payloads {
-        Box::new(self.0.map(|part| part.and_then(T::payload)))
+        Box::new(self.map(|part| part.and_then(T::payload)))
     }
 }

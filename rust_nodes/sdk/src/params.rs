@@ -110,3 +110,45 @@ macro_rules! params {
         }
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::Number;
+
+    params! {
+        #[derive(Debug, PartialEq)]
+        struct Settings {
+            /// Required.
+            factor: Number,
+            name: String = "x".into(),
+            level: f64 = -40.0,
+        }
+    }
+
+    fn read(entries: Vec<(&str, Value<'_>)>) -> Result<Settings> {
+        Given::read(&Value::Map(entries).encode()?)
+    }
+
+    #[test]
+    fn defaults_fill_what_is_not_given() {
+        let settings = Settings { factor: Number::Int(2), name: "x".into(), level: -40.0 };
+        assert_eq!(read(vec![("factor", Value::Int(2))]), Ok(settings));
+    }
+
+    #[test]
+    fn an_int_does_for_a_float_and_a_number_stays_what_it_is() {
+        let settings = read(vec![("level", Value::Int(-3)), ("factor", Value::Float(2.0))]).unwrap();
+        assert_eq!((settings.level, settings.factor), (-3.0, Number::Float(2.0)));
+    }
+
+    #[test]
+    fn faults_name_the_parameter() {
+        assert_eq!(read(vec![]), Err("the parameter 'factor' is missing".into()));
+        let wrong = read(vec![("factor", Value::Bool(true))]);
+        assert_eq!(wrong, Err("parameter 'factor': a number is needed, not bool".into()));
+        let unknown = read(vec![("factor", Value::Int(2)), ("factr", Value::Int(2))]);
+        assert_eq!(unknown, Err("unknown parameter 'factr'".into()));
+        assert_eq!(Given::read::<Settings>(b"\x90"), Err("parameters are a map".into()));
+    }
+}

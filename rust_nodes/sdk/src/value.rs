@@ -60,28 +60,29 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Appends the payload; a buffer in memory takes whatever `rmp` writes.
     fn write(&self, buffer: &mut ByteBuf) -> Result<()> {
         match self {
-            Value::Null => drop(encode::write_nil(buffer)),
-            Value::Bool(value) => drop(encode::write_bool(buffer, *value)),
+            Value::Null => _ = encode::write_nil(buffer),
+            Value::Bool(value) => _ = encode::write_bool(buffer, *value),
             Value::Int(value) => write_int(buffer, *value)?,
-            Value::Float(value) => drop(encode::write_f64(buffer, *value)),
+            Value::Float(value) => _ = encode::write_f64(buffer, *value),
             Value::Text(text) => {
-                drop(encode::write_str_len(buffer, length(text.len())?));
+                _ = encode::write_str_len(buffer, length(text.len())?);
                 buffer.as_mut_vec().extend_from_slice(text.as_bytes());
             }
             Value::Bytes(bytes) => {
-                drop(encode::write_bin_len(buffer, length(bytes.len())?));
+                _ = encode::write_bin_len(buffer, length(bytes.len())?);
                 buffer.as_mut_vec().extend_from_slice(bytes);
             }
             Value::List(members) => {
-                drop(encode::write_array_len(buffer, length(members.len())?));
+                _ = encode::write_array_len(buffer, length(members.len())?);
                 for member in members {
                     member.write(buffer)?;
                 }
             }
             Value::Map(entries) => {
-                drop(encode::write_map_len(buffer, length(entries.len())?));
+                _ = encode::write_map_len(buffer, length(entries.len())?);
                 for (key, member) in entries {
                     Value::Text(key).write(buffer)?;
                     member.write(buffer)?;
@@ -95,9 +96,9 @@ impl<'a> Value<'a> {
 
 fn write_int(buffer: &mut ByteBuf, value: i128) -> Result<()> {
     if let Ok(value) = u64::try_from(value) {
-        drop(encode::write_uint(buffer, value));
+        _ = encode::write_uint(buffer, value);
     } else if let Ok(value) = i64::try_from(value) {
-        drop(encode::write_sint(buffer, value));
+        _ = encode::write_sint(buffer, value);
     } else {
         return Err(format!("the integer {value} is outside -2**63 … 2**64-1"));
     }
@@ -107,4 +108,60 @@ fn write_int(buffer: &mut ByteBuf, value: i128) -> Result<()> {
 /// A length as msgpack has it.
 pub(crate) fn length(size: usize) -> Result<u32> {
     u32::try_from(size).map_err(|_| "the value is too long".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The payloads of a section of the vectors that all languages assert.
+    fn vectors(section: &str) -> Vec<Vec<u8>> {
+        let vectors: serde_json::Value =
+            serde_json::from_str(include_str!("../../../tests/vectors/values.json")).unwrap();
+        let bytes =
+            |hex: &str| (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+        vectors[section].as_array().unwrap().iter().map(|case| bytes(case["hex"].as_str().unwrap())).collect()
+    }
+
+    #[test]
+    fn payloads_come_out_as_they_went_in() {
+        for payload in vectors("values") {
+            assert_eq!(Value::decode(&payload).and_then(|value| value.encode()), Ok(payload));
+        }
+    }
+
+    #[test]
+    fn longer_forms_are_read_too() {
+        for payload in vectors("read_payload") {
+            assert!(Value::decode(&payload).is_ok(), "{payload:02x?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_value_is_an_error() {
+        let key_comes_twice = b"\x82\xa1a\x01\xa1a\x02"; // the host looks for that
+        for payload in vectors("payload_faults").iter().filter(|payload| *payload != key_comes_twice) {
+            let in_a_list_of_a_join = [b"\x91\x91", payload.as_slice()].concat();
+            assert!(Value::decode(&in_a_list_of_a_join).is_err(), "{payload:02x?}");
+        }
+    }
+
+    #[test]
+    fn no_cut_and_no_flipped_bit_panics() {
+        for payload in vectors("values") {
+            for size in 0..payload.len() {
+                assert!(Value::decode(&payload[..size]).is_err());
+            }
+            for bit in 0..8 * payload.len() {
+                let mut flipped = payload.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                let _ = Value::decode(&flipped);
+            }
+        }
+    }
+
+    #[test]
+    fn an_int_beyond_the_range_cannot_be_written() {
+        assert!(Value::Int(1 << 64).encode().unwrap_err().contains("outside"));
+    }
 }
