@@ -29,6 +29,10 @@ class MeshError(Exception):
 class ValueFault(MeshError):
     """A value outside the contract; the text begins with the place, for example ``[2].a: map keys must be text``."""
 
+    def __init__(self, message: str, *, place: str = "") -> None:
+        self.place, self.message = place, message
+        super().__init__(f"{place}: {message}" if place else message)
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:

@@ -38,7 +38,7 @@ def parse(text: str, *, name: str) -> Pipeline:
         tree = _tree(text)
         encode(tree, extra_levels=_LEVELS_ABOVE_PARAMS)
     except ValueFault as error:
-        raise ManifestError([Fault(name, str(error))]) from None
+        raise ManifestError([Fault(error.place or name, error.message)]) from None
     if not isinstance(tree, dict):
         raise ManifestError([Fault(name, 'a manifest is a map: {"version": "v1", "nodes": […], "connections": […]}')])
     faults = tuple(check(tree))[:MAX_FAULTS]

@@ -1,6 +1,6 @@
 """The form of a manifest: one table, which is the published JSON Schema, and the check that reads it.
 
-``python -m mesh.manifest.schema`` prints it; ``docs/manifest.schema.json`` is that output, for editors.
+``docs/manifest.schema.json`` is ``json.dumps(SCHEMA, indent=2)``, for editors; a test keeps the two equal.
 ``x-instead``, which JSON Schema ignores, maps the words that people bring from elsewhere to ours.
 """
 
@@ -180,9 +180,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, str) and len(value) <= 40:
         return f'"{value}"'
     return str(value).lower() if isinstance(value, bool | int | float) else kind_of(value)
-
-
-if __name__ == "__main__":
-    import json
-
-    print(json.dumps(SCHEMA, indent=2))

@@ -53,6 +53,7 @@ def _node_faults(node: PipelineNode, place: str, types: Mapping[str, NodeSpec]) 
     if spec is None:
         extra = _EXTRAS.get(node.node_type)
         hint = f"; install remotemedia-mesh[{extra}]" if extra else suggestion(node.node_type, types)
+        hint = hint or "; 'mesh nodes' lists what there is"
         yield Fault(f"{place}.node_type", f"unknown node type {node.node_type!r}{hint}")
     else:
         yield from spec.check(node.params, f"{place}.params")

@@ -32,7 +32,9 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     near = get_close_matches(word, words, n=1)
     if near:
         return f"; did you mean {near[0]!r}?"
-    return f"; known are {', '.join(map(repr, words))}" if 0 < len(words) <= 8 else ""
+    if not words:
+        return "; there are none"
+    return f"; known are {', '.join(map(repr, words))}" if len(words) <= 8 else ""
 
 
 @dataclass(frozen=True, slots=True)

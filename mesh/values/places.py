@@ -21,7 +21,7 @@ def at(place: str, step: str | int) -> str:
 
 def fault(place: str, message: str) -> NoReturn:
     """Raises the ValueFault of ``place``."""
-    raise ValueFault(f"{place}: {message}" if place else message)
+    raise ValueFault(message, place=place)
 
 
 def descend(place: str, levels: int) -> None:
