@@ -54,7 +54,9 @@ class SeqFailed:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The run is over: done, or ended by an item error (with ``stop``) or for another ``reason``."""
+    """The run is over: done, or ended by an item error (with ``stop``; with ``continue`` by kind ``lost`` only), or by
+    ``fail`` with its ``reason``.
+    """
 
     status: Literal["done", "failed"]
     error: Failure | None = None
@@ -162,8 +164,10 @@ class Driver:
             raise ProtocolError("bad-message", f"an error of node {node!r}, which is not in this run")
         self._check_seq(seq, final=self._input_ended and seq == self.counts.items_in)
         failure = Failure(seq, node, kind, cause, peer)
-        if seq < self._turn:  # another node failed on it first, and it is over
-            return [] if self._finished else [SeqFailed(failure)]
+        if self._finished:
+            return []
+        if seq < self._turn:  # another node failed on it first, and its turn has passed
+            return [self._finish("failed", failure) if kind == "lost" else SeqFailed(failure)]
         known = self._errors.setdefault(seq, [])
         if any(each.node == node for each in known):
             raise ProtocolError("bad-message", f"a second error of node {node!r} for seq {seq}")
@@ -176,10 +180,8 @@ class Driver:
             raise ProtocolError("bad-message", f"seq {seq} is not in flight")
 
     def fail(self, reason: str) -> Sequence[DriverInstruction]:
-        """The run cannot go on. An item error that is about to end it goes before, and the results before that."""
-        if self._finished or (self._errors and self._on_error == "stop"):
-            return []
-        return [self._finish("failed", reason=reason)]
+        """The run cannot go on: a peer is gone, or has an error of its own."""
+        return [] if self._finished else [self._finish("failed", reason=reason)]
 
     # Results
 
@@ -231,7 +233,10 @@ class Driver:
         self._turn, self._parts = given.seq + 1, 0
         if errors and self._on_error == "stop":
             return [self._finish("failed", errors[0])]
-        told: list[DriverInstruction] = [SeqFailed(each) for each in errors]
+        told: list[DriverInstruction] = [SeqFailed(each) for each in errors if each.kind != "lost"]
+        lost = [each for each in errors if each.kind == "lost"]
+        if lost:
+            return [*told, self._finish("failed", lost[0])]
         return [*told, self._finish("done")] if final else told
 
     def _count(self, given: Input, *, failed: bool) -> None:

@@ -66,7 +66,8 @@ class GiveCredit:
 class ReportError:
     """Tell the driver of an item error; the engine has already marked what is downstream.
 
-    ``kind`` is that of a NodeError, or ``overflow``: the parts of one seq are more than a join takes.
+    ``kind`` is that of a NodeError; or ``overflow``: the parts of one seq are more than a join takes; or ``lost``: the
+    node was lost with an earlier seq and cannot be brought back, which ends the run whatever ``on_error`` says.
     """
 
     node: NodeId
@@ -77,7 +78,7 @@ class ReportError:
 
 @dataclass(frozen=True, slots=True)
 class FailRun:
-    """The run cannot go on (a stateful node lost its state)."""
+    """The run cannot go on, for a reason that lies outside the engine."""
 
     reason: str
 

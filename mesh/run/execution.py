@@ -7,7 +7,8 @@
     READY ─save─▶ SAVING ─answered─▶ READY                a snapshot, between two inputs
                   RUNNING ─lost─▶ LOST ─recreated─▶ READY     a new instance; for a stateful node by way of:
           LOST ─restore─▶ RESTORING ─replay─▶ REPLAYING ─recreated─▶ READY    (outputs are discarded)
-    READY, RUNNING ─end─▶ ENDED                           the extra seq is out; what still comes in is only consumed
+    LOST, … ─broken─▶ BROKEN                              beyond repair: whatever needs a call fails
+    READY, RUNNING, BROKEN ─end─▶ ENDED                   the extra seq is out; what still comes in is only consumed
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from typing import Final
 
 from mesh.limits import MAX_CAUSE_CHARS
 from mesh.manifest.graph import GraphNode
-from mesh.run.events import Call, FailRun, Flag, Frame, Instruction, Op, Recreate, ReportError
+from mesh.run.events import Call, Flag, Frame, Instruction, Op, Recreate, ReportError
 from mesh.run.inbox import Inbox, Input
 from mesh.run.journal import Journal
 from mesh.run.outbox import Outbox
@@ -32,6 +33,7 @@ class State(Enum):
     LOST = auto()
     RESTORING = auto()
     REPLAYING = auto()
+    BROKEN = auto()
     ENDED = auto()
 
 
@@ -52,10 +54,15 @@ TRANSITIONS: Final = {
     (State.RESTORING, "recreated"): State.READY,
     (State.REPLAYING, "replay"): State.REPLAYING,
     (State.REPLAYING, "recreated"): State.READY,
+    (State.SAVING, "broken"): State.BROKEN,
+    (State.LOST, "broken"): State.BROKEN,
+    (State.RESTORING, "broken"): State.BROKEN,
+    (State.REPLAYING, "broken"): State.BROKEN,
+    (State.BROKEN, "end"): State.ENDED,
 }
 
 GONE: Final = frozenset(("timeout", "trapped", "crashed"))  # kinds of failure after which the instance is closed
-_FREE: Final = frozenset((State.READY, State.HOLDING, State.ENDED))  # no call is under way
+_FREE: Final = frozenset((State.READY, State.HOLDING, State.BROKEN, State.ENDED))  # no call is under way
 
 
 class NodeExecution:
@@ -73,6 +80,7 @@ class NodeExecution:
         self._op: Op = "process"  # what the call, or the row of calls, under way began with
         self._processed = False  # of the input at the head, only finish is left
         self._seq = self._part = 0  # of the next frame out
+        self._broken = ""  # why no call can be made any more
 
     def _to(self, event: str) -> None:
         self.state = TRANSITIONS[self.state, event]
@@ -81,38 +89,44 @@ class NodeExecution:
 
     def advance(self) -> list[Instruction]:
         """Consumes inputs up to one that needs a call, and asks for that call, while there is room downstream."""
+        instructions: list[Instruction] = []
         while self.state in _FREE and all(box.has_room for box in self.outboxes):
             if self.state is State.HOLDING:
-                return self._call("next")
-            if self.state is State.READY and self._journal is not None and self._journal.is_full:
+                instructions.append(self._call("next"))
+            elif self.state is State.READY and self._journal is not None and self._journal.is_full:
                 self._to("save")
-                return [Call(self.node.id, "snapshot")]
-            given = self.inbox.head()
-            if given is None:
+                instructions.append(Call(self.node.id, "snapshot"))
+            elif (given := self.inbox.head()) is not None:
+                instructions += self._begin(given)
+            else:
                 break
-            instructions = self._begin(given)
-            if instructions:
-                return instructions
-        return []
+        return instructions
 
     def _begin(self, given: Input) -> list[Instruction]:
         """Asks for the call that an input needs; where it needs none, passes its end on."""
+        op = self._needs(given)
         if given.seq >= self._seq:
             if given.fault:
                 return self._fail(given, "overflow", given.fault)
-            if not given.flags & (Flag.FAILED | Flag.DROPPED):
-                if given.payload is not None and not self._processed:
-                    return self._call("process", given.payload)
-                if self._wants_finish(given):
-                    return self._call("finish")
+            if op and self.state is State.BROKEN:
+                return self._fail(given, "lost", self._broken)
+            if op:
+                return [self._call(op, given.payload if op == "process" else None)]
             self._end(given)
         self.inbox.done()
         return []
 
-    def _call(self, op: Op, payload: bytes | None = None) -> list[Instruction]:
+    def _needs(self, given: Input) -> Op | None:
+        if given.flags & (Flag.FAILED | Flag.DROPPED):
+            return None
+        if given.payload is not None and not self._processed:
+            return "process"
+        return "finish" if self._wants_finish(given) else None
+
+    def _call(self, op: Op, payload: bytes | None = None) -> Call:
         self._to("call")
         self._op = self._op if op == "next" else op
-        return [Call(self.node.id, op, payload)]
+        return Call(self.node.id, op, payload)
 
     def _wants_finish(self, given: Input) -> bool:
         return self.node.finishes and _is_last(given)
@@ -196,7 +210,7 @@ class NodeExecution:
             self._journal.spoiled(f"its snapshot failed: {cause}")
             return []
         what = {State.SAVING: "was lost making a snapshot", State.LOST: "could not be made anew"}
-        return [self._fail_run(what.get(self.state, "could not be brought back to its state"), cause)]
+        return self._break(f"it {what.get(self.state, 'could not be brought back to its state')}: {cause}")
 
     def _call_failed(self, given: Input, kind: str, cause: str) -> list[Instruction]:
         if kind not in GONE and self._op == "process":
@@ -212,23 +226,23 @@ class NodeExecution:
         if self.state is State.RUNNING:
             self._to("lost" if kind in GONE else "answered")
         if self.state is State.LOST:
-            instructions.append(self._recover(f"seq {given.seq}: {cause}"))
+            instructions += self._recover(f"seq {given.seq}: {cause}")
         return instructions
 
     # A lost instance
 
-    def _recover(self, cause: str) -> Instruction:
-        if not self.node.stateful:
-            return Recreate(self.node.id)
-        if self._journal is None:
-            return self._fail_run("was lost, and it makes no snapshots to go on from", cause)
-        if self._journal.fault:
-            return self._fail_run(f"was lost, and {self._journal.fault}", cause)
-        return Recreate(self.node.id)
+    def _recover(self, cause: str) -> list[Instruction]:
+        if self.node.stateful and self._journal is None:
+            return self._break(f"its state was lost, and it makes no snapshots to go on from ({cause})")
+        if self._journal is not None and self._journal.fault:
+            return self._break(f"its state was lost, and {self._journal.fault} ({cause})")
+        return [Recreate(self.node.id)]
 
-    def _fail_run(self, what: str, cause: str) -> FailRun:
-        kind = "stateful node" if self.node.stateful else "node"
-        return FailRun(f"{kind} {self.node.id!r} {what} ({cause[:MAX_CAUSE_CHARS]})")
+    def _break(self, reason: str) -> list[Instruction]:
+        """No call can be made any more: the next input that needs one fails as ``lost``, and that ends the run."""
+        self._to("broken")
+        self._broken = reason
+        return []
 
     def recreated(self) -> list[Instruction]:
         """There is a new instance."""

@@ -14,23 +14,19 @@ from mesh.errors import ProtocolError
 from mesh.ids import NodeId
 from mesh.limits import EDGE_CREDIT_BYTES
 from mesh.manifest.graph import Graph, GraphNode
-from mesh.run.events import Emit, FailRun, Frame, GiveCredit, Instruction
+from mesh.run.events import Emit, Frame, GiveCredit, Instruction
 from mesh.run.execution import NodeExecution, State
 from mesh.run.inbox import Gather, Inbox, Port, Stream
 from mesh.run.outbox import Outbox
 
 
 class Fragment:
-    """``local`` names the nodes of ``graph`` that run here, each in one instance, which the caller made beforehand.
-
-    Once FailRun was answered, nothing happens any more.
-    """
+    """``local`` names the nodes of ``graph`` that run here, each in one instance, which the caller made beforehand."""
 
     def __init__(self, graph: Graph, local: Collection[NodeId], *, credit_bytes: int = EDGE_CREDIT_BYTES) -> None:
         self._nodes = {node.id: _execution(graph, node, credit_bytes) for node in graph.nodes if node.id in local}
         self._receivers = {edge: node for node in self._nodes.values() for edge in node.inbox.ports}
         self._senders = {box.edge: (node, box) for node in self._nodes.values() for box in node.outboxes}
-        self._failed = False
 
     # From the network
 
@@ -93,16 +89,13 @@ class Fragment:
     # Inside
 
     def _event(self, name: NodeId, event: Callable[[NodeExecution], list[Instruction]]) -> list[Instruction]:
-        if self._failed:
-            return []
         node = self._nodes[name]
         return self._settle(node, event(node))
 
     def _settle(self, first: NodeExecution, instructions: list[Instruction]) -> list[Instruction]:
         """Carries frames and credit between the nodes, and lets them act, until nothing moves."""
-        self._failed = self._failed or any(isinstance(each, FailRun) for each in instructions)
         todo = {first: None}  # a set in the order of insertion
-        while todo and not self._failed:
+        while todo:
             node = next(iter(todo))
             del todo[node]
             instructions += node.advance()

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from mesh.errors import ProtocolError
 from mesh.limits import EDGE_CREDIT_BYTES, MAX_JOIN_BYTES, MAX_JOIN_PARTS
@@ -12,7 +13,7 @@ from mesh.run.events import Flag, Frame
 from mesh.run.outbox import cost
 from mesh.values import pack_list, pack_map
 
-_KNOWN = Flag.END | Flag.FINAL | Flag.FAILED | Flag.DROPPED
+_KNOWN: Final = int(Flag.END | Flag.FINAL | Flag.FAILED | Flag.DROPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Port:
             return "nothing follows the final seq"
         if (frame.seq, frame.part) != (self._seq, self._part):
             return f"expected seq {self._seq}, part {self._part}"
-        if flags & ~_KNOWN or (empty and Flag.END not in flags):
+        if int(flags) & ~_KNOWN or (empty and Flag.END not in flags):
             return "impossible flags"
         if flags & (Flag.FAILED | Flag.DROPPED) and not empty:
             return "a failed or dropped end has no payload"

@@ -31,7 +31,7 @@ export interface Failure {
 /**
  * `result`: one part of the single sink, or the map of several; call `taken` once the application has it. `seqFailed`: with
  * "continue", an item failed; where several nodes failed on one seq, each is told. `finished`: the run is over: done, or
- * ended by an item error (with "stop") or for another `reason`.
+ * ended by an item error (with "stop"; with "continue" by kind `lost` only), or by `fail` with its `reason`.
  */
 export type DriverInstruction =
   | Extract<Instruction, { do: "emit" | "credit" }>
@@ -152,8 +152,9 @@ export class Driver {
     }
     this.checkSeq(seq, this.inputEnded && seq === this.counts.items_in);
     const error = { seq, node, kind, cause, peer };
-    // another node failed on it first, and it is over
-    if (seq < this.turn) return this.over ? [] : [{ do: "seqFailed", error }];
+    if (this.over) return [];
+    // another node failed on it first, and its turn has passed
+    if (seq < this.turn) return [kind === "lost" ? this.finish("failed", error) : { do: "seqFailed", error }];
     const known = this.errors.get(seq) ?? [];
     if (known.some((each) => each.node === node)) {
       throw new ProtocolError("bad-message", `a second error of node '${node}' for seq ${seq}`);
@@ -169,10 +170,9 @@ export class Driver {
     }
   }
 
-  /** The run cannot go on. An item error that is about to end it goes before, and the results before that. */
+  /** The run cannot go on: a peer is gone, or has an error of its own. */
   fail(reason: string): DriverInstruction[] {
-    if (this.over || (this.errors.size > 0 && this.onError === "stop")) return [];
-    return [this.finish("failed", null, reason)];
+    return this.over ? [] : [this.finish("failed", null, reason)];
   }
 
   // Results
@@ -229,7 +229,11 @@ export class Driver {
     this.turn = given.seq + 1;
     this.parts = 0;
     if (errors[0] !== undefined && this.onError === "stop") return [this.finish("failed", errors[0])];
-    const told: DriverInstruction[] = errors.map((error) => ({ do: "seqFailed", error }));
+    const told: DriverInstruction[] = errors
+      .filter((error) => error.kind !== "lost")
+      .map((error) => ({ do: "seqFailed", error }));
+    const lost = errors.find((error) => error.kind === "lost");
+    if (lost !== undefined) return [...told, this.finish("failed", lost)];
     return final ? [...told, this.finish("done")] : told;
   }
 

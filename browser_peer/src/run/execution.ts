@@ -6,7 +6,8 @@
  *     READY ─save─▶ SAVING ─answered─▶ READY                a snapshot, between two inputs
  *                   RUNNING ─lost─▶ LOST ─recreated─▶ READY     a new instance; for a stateful node by way of:
  *           LOST ─restore─▶ RESTORING ─replay─▶ REPLAYING ─recreated─▶ READY    (outputs are discarded)
- *     READY, RUNNING ─end─▶ ENDED                           the extra seq is out; what still comes in is only consumed
+ *     LOST, … ─broken─▶ BROKEN                              beyond repair: whatever needs a call fails
+ *     READY, RUNNING, BROKEN ─end─▶ ENDED                   the extra seq is out; what still comes in is only consumed
  */
 
 import limits from "../generated/limits.json";
@@ -17,16 +18,26 @@ import { Journal } from "./journal";
 import type { Outbox } from "./outbox";
 
 /** What a node is doing. */
-export type State = "READY" | "RUNNING" | "HOLDING" | "SAVING" | "LOST" | "RESTORING" | "REPLAYING" | "ENDED";
+export type State =
+  | "READY"
+  | "RUNNING"
+  | "HOLDING"
+  | "SAVING"
+  | "LOST"
+  | "RESTORING"
+  | "REPLAYING"
+  | "BROKEN"
+  | "ENDED";
 
 export const TRANSITIONS: Readonly<Record<State, Readonly<Record<string, State>>>> = {
   READY: { call: "RUNNING", save: "SAVING", end: "ENDED" },
   RUNNING: { answered: "READY", more: "HOLDING", lost: "LOST", end: "ENDED" },
   HOLDING: { call: "RUNNING" },
-  SAVING: { answered: "READY" },
-  LOST: { recreated: "READY", restore: "RESTORING", replay: "REPLAYING" },
-  RESTORING: { recreated: "READY", replay: "REPLAYING" },
-  REPLAYING: { recreated: "READY", replay: "REPLAYING" },
+  SAVING: { answered: "READY", broken: "BROKEN" },
+  LOST: { recreated: "READY", restore: "RESTORING", replay: "REPLAYING", broken: "BROKEN" },
+  RESTORING: { recreated: "READY", replay: "REPLAYING", broken: "BROKEN" },
+  REPLAYING: { recreated: "READY", replay: "REPLAYING", broken: "BROKEN" },
+  BROKEN: { end: "ENDED" },
   ENDED: {},
 };
 
@@ -34,7 +45,7 @@ export const TRANSITIONS: Readonly<Record<State, Readonly<Record<string, State>>
 export const GONE: ReadonlySet<string> = new Set(["timeout", "trapped", "crashed"]);
 
 /** States in which no call is under way. */
-const FREE: ReadonlySet<State> = new Set<State>(["READY", "HOLDING", "ENDED"]);
+const FREE: ReadonlySet<State> = new Set<State>(["READY", "HOLDING", "BROKEN", "ENDED"]);
 
 /**
  * Takes inputs from `inbox` and puts frames into every one of `outboxes`; the fragment carries them on.
@@ -54,6 +65,8 @@ export class NodeExecution {
   /** Of the next frame out. */
   private seq = 0;
   private part = 0;
+  /** Why no call can be made any more. */
+  private broken = "";
 
   constructor(
     private readonly node: GraphNode,
@@ -73,38 +86,45 @@ export class NodeExecution {
 
   /** Consumes inputs up to one that needs a call, and asks for that call, while there is room downstream. */
   advance(): Instruction[] {
+    const instructions: Instruction[] = [];
     while (FREE.has(this.state) && this.outboxes.every((box) => box.hasRoom)) {
-      if (this.state === "HOLDING") return this.call("next");
-      if (this.state === "READY" && this.journal?.isFull) {
+      if (this.state === "HOLDING") {
+        instructions.push(this.call("next"));
+      } else if (this.state === "READY" && this.journal?.isFull) {
         this.to("save");
-        return [this.ask("snapshot")];
+        instructions.push(this.ask("snapshot"));
+      } else {
+        const given = this.inbox.head();
+        if (given === undefined) break;
+        instructions.push(...this.begin(given));
       }
-      const given = this.inbox.head();
-      if (given === undefined) break;
-      const instructions = this.begin(given);
-      if (instructions.length > 0) return instructions;
     }
-    return [];
+    return instructions;
   }
 
   /** Asks for the call that an input needs; where it needs none, passes its end on. */
   private begin(given: Input): Instruction[] {
+    const op = this.needs(given);
     if (given.seq >= this.seq) {
       if (given.fault !== "") return this.fail(given, "overflow", given.fault);
-      if (!(given.flags & (Flag.FAILED | Flag.DROPPED))) {
-        if (given.payload !== null && !this.processed) return this.call("process", given.payload);
-        if (this.wantsFinish(given)) return this.call("finish");
-      }
+      if (op !== undefined && this.state === "BROKEN") return this.fail(given, "lost", this.broken);
+      if (op !== undefined) return [this.call(op, op === "process" ? given.payload : null)];
       this.end(given);
     }
     this.inbox.done();
     return [];
   }
 
-  private call(op: Op, payload: Uint8Array | null = null): Instruction[] {
+  private needs(given: Input): Op | undefined {
+    if (given.flags & (Flag.FAILED | Flag.DROPPED)) return undefined;
+    if (given.payload !== null && !this.processed) return "process";
+    return this.wantsFinish(given) ? "finish" : undefined;
+  }
+
+  private call(op: Op, payload: Uint8Array | null = null): Instruction {
     this.to("call");
     if (op !== "next") this.op = op;
-    return [this.ask(op, payload)];
+    return this.ask(op, payload);
   }
 
   private ask(op: Op, payload: Uint8Array | null = null): Instruction {
@@ -194,9 +214,9 @@ export class NodeExecution {
       this.journal?.spoiled(`its snapshot failed: ${cause}`);
       return [];
     }
-    if (this.state === "SAVING") return [this.failRun("was lost making a snapshot", cause)];
-    if (this.state === "LOST") return [this.failRun("could not be made anew", cause)];
-    return [this.failRun("could not be brought back to its state", cause)];
+    if (this.state === "SAVING") return this.break(`it was lost making a snapshot: ${cause}`);
+    if (this.state === "LOST") return this.break(`it could not be made anew: ${cause}`);
+    return this.break(`it could not be brought back to its state: ${cause}`);
   }
 
   private callFailed(given: Input, kind: string, cause: string): Instruction[] {
@@ -212,24 +232,26 @@ export class NodeExecution {
     const error: Instruction = { do: "error", node: this.node.id, seq: given.seq, kind, cause: shorten(cause) };
     if (this.state !== "RUNNING") return [error];
     this.to(GONE.has(kind) ? "lost" : "answered");
-    return GONE.has(kind) ? [error, this.recover(`seq ${given.seq}: ${cause}`)] : [error];
+    return GONE.has(kind) ? [error, ...this.recover(`seq ${given.seq}: ${cause}`)] : [error];
   }
 
   // A lost instance
 
-  private recover(cause: string): Instruction {
+  private recover(cause: string): Instruction[] {
     if (this.node.stateful && this.journal === undefined) {
-      return this.failRun("was lost, and it makes no snapshots to go on from", cause);
+      return this.break(`its state was lost, and it makes no snapshots to go on from (${cause})`);
     }
     if (this.journal !== undefined && this.journal.fault !== "") {
-      return this.failRun(`was lost, and ${this.journal.fault}`, cause);
+      return this.break(`its state was lost, and ${this.journal.fault} (${cause})`);
     }
-    return { do: "recreate", node: this.node.id };
+    return [{ do: "recreate", node: this.node.id }];
   }
 
-  private failRun(what: string, cause: string): Instruction {
-    const kind = this.node.stateful ? "stateful node" : "node";
-    return { do: "fail", reason: `${kind} '${this.node.id}' ${what} (${shorten(cause)})` };
+  /** No call can be made any more: the next input that needs one fails as `lost`, and that ends the run. */
+  private break(reason: string): Instruction[] {
+    this.to("broken");
+    this.broken = reason;
+    return [];
   }
 
   /** There is a new instance. */

@@ -17,16 +17,11 @@ import type { Graph, GraphNode } from "./graph";
 import { Gather, Port, Stream } from "./inbox";
 import { Outbox } from "./outbox";
 
-/**
- * `local` names the nodes of `graph` that run here, each in one instance, which the caller made beforehand.
- *
- * Once a `fail` was answered, nothing happens any more.
- */
+/** `local` names the nodes of `graph` that run here, each in one instance, which the caller made beforehand. */
 export class Fragment {
   private readonly nodes = new Map<string, NodeExecution>();
   private readonly receivers = new Map<number, NodeExecution>();
   private readonly senders = new Map<number, { node: NodeExecution; box: Outbox }>();
-  private runFailed = false;
 
   constructor(graph: Graph, local: Iterable<string>, creditBytes: number = limits.EDGE_CREDIT_BYTES) {
     const here = new Set(local);
@@ -115,15 +110,12 @@ export class Fragment {
   // Inside
 
   private event(name: string, event: (node: NodeExecution) => Instruction[]): Instruction[] {
-    if (this.runFailed) return [];
     const node = this.nodes.get(name)!;
     return this.settle(node, event(node));
   }
 
   /** Carries frames and credit between the nodes, and lets them act, until nothing moves. */
   private settle(first: NodeExecution, instructions: Instruction[]): Instruction[] {
-    this.runFailed ||= instructions.some((each) => each.do === "fail");
-    if (this.runFailed) return instructions;
     const todo = new Set([first]);
     for (const node of todo) {
       todo.delete(node); // a node that is added again while the set is walked is met again

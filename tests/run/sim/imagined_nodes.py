@@ -1,4 +1,4 @@
-"""Nodes whose behaviour is a pure function of their graph entry, their state and the payload; and random graphs of them."""
+"""Nodes whose behaviour is a pure function of graph entry, state and payload; and random graphs of them."""
 
 from dataclasses import dataclass
 from random import Random
@@ -27,7 +27,7 @@ def process(node: GraphNode, state: int, payload: bytes) -> Outcome:
         return Outcome(_parts(seed, count), "", after)
     if seed % 3 == 0 and node.arity != "many":  # it breaks its arity
         return Outcome(_parts(seed, 0 if node.arity == "one" and seed & 8 else 2), "", after)
-    error = ("raised", "trapped", "timeout")[seed % 3] if _may_be_lost(node) else "raised"
+    error = ("raised", "trapped", "timeout")[seed % 3]
     return Outcome(_parts(seed, count if node.arity == "many" else 0), error, after if error == "raised" else state)
 
 
@@ -37,10 +37,6 @@ def finish(node: GraphNode, state: int) -> Outcome:
     count = (seed >> 8) % (4 if node.arity == "many" else 2)
     error = "raised" if seed % 100 < node.params[0] else ""
     return Outcome(_parts(seed, 0 if error and node.arity != "many" else count), error, state)
-
-
-def _may_be_lost(node: GraphNode) -> bool:
-    return not node.stateful or node.snapshots
 
 
 def _parts(seed: int, count: int) -> tuple[bytes, ...]:

@@ -11,13 +11,17 @@ from mesh.values import pack_list, pack_map
 
 @dataclass
 class Expected:
-    """Results as (seq, part, payload), failures as (seq, node) and counts of seqs, as the driver gives them."""
+    """Results as (seq, part, payload), failures as (seq, node) and counts of seqs, as the driver gives them.
+
+    ``lost``: the nodes that were beyond repair and needed for the last seq here.
+    """
 
     results: list[tuple[int, int, bytes]] = field(default_factory=list)
     failures: set[tuple[int, str]] = field(default_factory=set)
     done: int = 0
     filtered: int = 0
     failed: int = 0
+    lost: set[NodeId] = field(default_factory=set)
 
 
 @dataclass
@@ -33,14 +37,15 @@ class Reference:
         self._graph = graph
         self._nodes = {node.id: node for node in graph.nodes}
         self._states = dict.fromkeys(self._nodes, 0)
+        self._broken: set[NodeId] = set()
         self._expected = Expected()
 
     def run(self, items: list[bytes], *, stop: bool) -> Expected:
-        """With ``stop``, up to and with the first seq that fails."""
+        """Up to and with the first seq that fails, with ``stop``, or for which a broken node is needed."""
         for seq in range(len(items) + 1):
             final = seq == len(items)
             failed = self._seq(seq, None if final else items[seq], final=final)
-            if failed and stop:
+            if (failed and stop) or self._expected.lost:
                 break
         return self._expected
 
@@ -82,15 +87,23 @@ class Reference:
             self._apply(node, finish(node, self._states[node.id]), made, seq, exact=False)
         return made
 
+    def _refuses(self, node: GraphNode, outcome: Outcome, count: int, *, exact: bool) -> bool:
+        """Whether the call fails without any part: the node is broken, or breaks its arity."""
+        if node.id in self._broken:
+            self._expected.lost.add(node.id)
+            return True
+        if outcome.error or node.arity == "many":
+            return False
+        return count > 1 or (node.arity == "one" and count == 0 and exact)
+
     def _apply(self, node: GraphNode, outcome: Outcome, made: _Output, seq: int, *, exact: bool) -> bool:
         self._states[node.id] = outcome.state
-        count = len(outcome.parts)
-        misfit = not outcome.error and (
-            (node.arity != "many" and count > 1) or (node.arity == "one" and count == 0 and exact)
-        )
-        if not misfit:
+        refused = self._refuses(node, outcome, len(outcome.parts), exact=exact)
+        if not refused:
             made.parts += outcome.parts
-        if outcome.error or misfit:
+        if outcome.error or refused:
+            if outcome.error in ("trapped", "timeout") and node.stateful and not node.snapshots:
+                self._broken.add(node.id)
             self._expected.failures.add((seq, node.id))
             made.failed = True
             return False

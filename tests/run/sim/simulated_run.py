@@ -1,4 +1,4 @@
-"""A run on imagined peers: a driver and several fragments, with every delivery and every call in an order of the seed."""
+"""A run on imagined peers: a driver and several fragments, every delivery and every call in an order of the seed."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from imagined_nodes import Outcome, finish, process
 from mesh.ids import NodeId
 from mesh.manifest.graph import Graph, GraphNode
 from mesh.run.driver import Driver, Failure, Finished, Result, SeqFailed
-from mesh.run.events import Call, Emit, FailRun, GiveCredit, Recreate, ReportError
+from mesh.run.events import Call, Emit, GiveCredit, Recreate, ReportError
 from mesh.run.fragment import Fragment
 from mesh.values import decode, encode
 
@@ -63,7 +63,6 @@ class Simulation:
         self.results: list[tuple[int, int, bytes]] = []
         self.failures: list[tuple[int, str]] = []
         self.finished: Finished | None = None
-        self.failed_run: FailRun | None = None
 
     def run(self) -> None:
         """Until nothing can happen any more."""
@@ -144,11 +143,9 @@ class Simulation:
                     self._result_out = each
                 case SeqFailed(Failure(seq, node)):
                     self.failures.append((seq, node))
-                case Finished():
+                case Finished(_, error):
                     self.finished = each
-                case FailRun():
-                    self.failed_run = each
-                    self._do(self.driver.fail(each.reason))
+                    self.failures += [] if error is None else [(error.seq, error.node)]
 
     def _place(self, node: NodeId | None) -> int | None:
         return None if node is None else self._home[node]

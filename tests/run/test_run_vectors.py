@@ -1,0 +1,19 @@
+"""Every trace of tests/vectors/run.json, step by step."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_traces import apply, counts, engine
+
+TRACES = json.loads((Path(__file__).parent.parent / "vectors" / "run.json").read_text())
+
+
+@pytest.mark.parametrize("trace", TRACES, ids=[trace["about"] for trace in TRACES])
+def test_trace(trace: Any) -> None:
+    machine = engine(trace)
+    for number, step in enumerate(trace["steps"]):
+        expected = {name: value for name, value in step.items() if name != "event"}
+        assert apply(machine, step["event"]) == expected, f"step {number}: {step['event']}"
+    assert counts(machine) == trace["counts"]
