@@ -75,6 +75,7 @@ class Room:
         self._types[types] -= 1
         if not self._types[types]:
             del self._types[types]
+            self._told.discard(types)
             self._bytes -= len(types.json)
         client.offer = None
 
@@ -114,7 +115,7 @@ class Room:
             _listing(b"updated", updated),
             _catalog(fresh),
         )
-        self._told = (self._told | fresh) & self._types.keys()
+        self._told |= fresh
         self._arrived, self._changed, self._gone = set(), set(), []
         return b'{"type":"presence",' + b",".join(parts) + b"}"
 
