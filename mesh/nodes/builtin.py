@@ -8,6 +8,8 @@ from typing import Any, Final, Literal
 from mesh.nodes.base import SKIP, Node
 from mesh.values import at, encode, kind_of, matches
 
+_clock: Final = getattr(time, "thread_time", time.perf_counter)  # Pyodide counts no processor time
+
 
 class PassThrough(Node):
     """The value unchanged."""
@@ -224,8 +226,8 @@ class Busy(Node):
     ms: int | float
 
     def process(self, value: Any) -> Any:
-        end = time.thread_time() + self.ms / 1e3
-        while time.thread_time() < end:
+        end = _clock() + self.ms / 1e3
+        while _clock() < end:
             pass
         return value
 
