@@ -13,8 +13,8 @@ class Commands(click.Group):
         "validate": "mesh.cli.describe",
         "nodes": "mesh.cli.describe",
         "plan": "mesh.cli.describe",
-        "signal": "signaling_server.commands",
-        "invite": "signaling_server.commands",
+        "signal": "mesh.cli.signaling",
+        "invite": "mesh.cli.signaling",
         "worker": "mesh.cli.worker",
         "demo": "mesh.cli.demo",
     }
