@@ -52,7 +52,7 @@ EXAMPLES: Final = (
     Example("calculator.yaml", {"multiply": "ada", "add": "bea"}),
     Example("text.yaml"),
     Example("mixed.yaml", {"multiply": "ada", "text": "bea"}),
-    Example("speech.yaml", needs="SpeechToText"),
+    Example("speech.yaml", {"recognise": "bea", "text": "ada"}, needs="SpeechToText"),
 )
 
 
