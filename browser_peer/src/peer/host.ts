@@ -39,6 +39,8 @@ function round(ms: number): number {
 /** Runs a fragment. What it cannot do itself (frames, credit, errors) goes to `execute`. */
 export class Host {
   readonly times = new Map<string, Times>();
+  /** How many calls are under way. */
+  running = 0;
   private readonly nodes: ReadonlyMap<string, GraphNode>;
   private readonly instances = new Map<string, Instance>();
   private readonly fragment: Fragment;
@@ -102,12 +104,14 @@ export class Host {
   private async call(call: Call): Promise<void> {
     const started = performance.now();
     let report: () => Instruction[];
+    this.running += 1;
     try {
       report = await this.perform(call);
     } catch (error) {
       const { kind, message } = asNodeError(error);
       report = () => this.fragment.failed(call.node, kind, message);
     }
+    this.running -= 1;
     if (call.op !== "snapshot" && call.op !== "restore") {
       this.times.get(call.node)!.add(performance.now() - started);
     }
@@ -141,6 +145,16 @@ export class Host {
       instructions = this.fragment.failed(node, "crashed", asNodeError(error).message);
     }
     this.carryOut(instructions);
+  }
+
+  /** What one call took here: node type → runtime → median ms. */
+  costs(): Record<string, Record<string, number>> {
+    const costs: Record<string, Record<string, number>> = {};
+    for (const [id, node] of this.nodes) {
+      const times = this.times.get(id)!.summary();
+      if (times !== null) costs[node.node_type] = { ...costs[node.node_type], [this.seats.get(id)!]: times.p50 };
+    }
+    return costs;
   }
 
   /** Ends every instance; what its calls still answer is ignored. */

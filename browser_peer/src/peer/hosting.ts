@@ -13,7 +13,7 @@ import { type Outside, type RunKey, Site } from "./site";
 export interface Sender {
   peer: string;
   name: string;
-  can: readonly string[];
+  can: ReadonlySet<string>;
 }
 
 /** What hosting needs of its peer. */
@@ -26,6 +26,8 @@ export interface Home {
   readonly runtimes: Runtimes;
   linkTo(peer: string): Promise<void>;
   post(peer: string, message: Message): void;
+  /** What calls took here (ms), by node type and runtime. */
+  learn(costs: Record<string, Record<string, number>>): void;
 }
 
 export type Start = Message & { type: "START" };
@@ -42,9 +44,9 @@ export class Hosting implements Outside {
 
   constructor(private readonly home: Home) {}
 
-  /** How many fragments run here. */
-  get size(): number {
-    return this.runs.size;
+  /** The fragments that run here. */
+  get sites(): Site[] {
+    return Array.from(this.runs.values(), (hosted) => hosted.site);
   }
 
   /** The site of a run, unless the message is of another epoch or the run is gone: both are ignored. */
@@ -81,7 +83,7 @@ export class Hosting implements Outside {
   private makeSite(sender: Sender, key: RunKey, epoch: number, body: unknown): Site {
     const { id, name: me, serves, runtimes } = this.home;
     if (key.driver !== sender.peer) throw new Error("only the driver itself starts its run");
-    if (!sender.can.includes("submit")) throw new Error(`${sender.name}'s grant does not let it submit runs`);
+    if (!sender.can.has("submit")) throw new Error(`${sender.name}'s grant does not let it submit runs`);
     if (!serves) throw new Error(`${me} runs nodes for itself only`);
     if (this.runs.has(name(key))) throw new Error(`run ${key.run} was started already`);
     if (this.runs.size >= limits.MAX_RUNS) throw new Error(`${me} has ${limits.MAX_RUNS} runs already`);
@@ -115,8 +117,11 @@ export class Hosting implements Outside {
 
   /** Frees everything of a run; nothing happens where there is none. */
   stop(key: RunKey): void {
-    this.runs.get(name(key))?.site.close();
+    const hosted = this.runs.get(name(key));
+    if (hosted === undefined) return;
     this.runs.delete(name(key));
+    hosted.site.close();
+    this.home.learn(hosted.site.host.costs());
   }
 
   /** A peer is gone: its own runs end here, and those that need it are told to their drivers. */
@@ -130,7 +135,7 @@ export class Hosting implements Outside {
   }
 
   close(): void {
-    for (const { site } of [...this.runs.values()]) this.stop(site.key);
+    for (const site of this.sites) this.stop(site.key);
   }
 
   // What a hosted site sends: frames and credit to its neighbours, everything else to the driver

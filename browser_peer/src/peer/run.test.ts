@@ -84,7 +84,7 @@ class Peer {
     return peer;
   }
 
-  async makePlan() {
+  async plan() {
     return this.planned!;
   }
 
@@ -97,6 +97,7 @@ class Peer {
   }
 
   report(): void {}
+  learn(): void {}
   ended(): void {}
 
   start(places: Record<string, string>, items: number[], options: RunOptions = {}): Run {
@@ -113,7 +114,7 @@ class Peer {
 
   receive(from: string, message: Message): void {
     const key = { driver: message.driver, run: message.run };
-    const sender = { peer: from, name: from, can: this.mesh.peers.get(from)!.can };
+    const sender = { peer: from, name: from, can: new Set(this.mesh.peers.get(from)!.can) };
     if (message.driver === this.id) this.run!.receive(from, message);
     else this.serve(sender, key, message);
   }
@@ -213,7 +214,7 @@ describe("a run", () => {
     expect(receipt.link_bytes).toEqual({ "driver->ada": 100, "ada->bea": 100, "bea->driver": 100 });
     expect(receipt.node_ms).toMatchObject({ double: { count: 100 }, plus1: { count: 100 } });
     await mesh.lag;
-    expect([ada.runtime.alive, bea.runtime.alive, ada.hosting.size]).toEqual([0, 0, 0]);
+    expect([ada.runtime.alive, bea.runtime.alive, ada.hosting.sites.length]).toEqual([0, 0, 0]);
   });
 
   it("reports an item error with its peer, and ends with it or goes on", async () => {
@@ -296,14 +297,14 @@ describe("a fragment that somebody else stops or lets fall", () => {
     const [me, ada] = [mesh.add("me", { never }), mesh.add("ada", { never })];
     const run = me.start({ never: "ada" }, [1]);
     void bytes(run).catch(() => {});
-    await expect.poll(() => ada.hosting.size).toBe(1);
+    await expect.poll(() => ada.hosting.sites.length).toBe(1);
     await ada.hosting.start(
-      { peer: "eve", name: "eve", can: ["submit"] },
+      { peer: "eve", name: "eve", can: new Set(["submit"]) },
       { type: "START", ...run.key, epoch: 1, body: {} },
     );
-    expect(ada.hosting.size).toBe(1);
+    expect(ada.hosting.sites.length).toBe(1);
     ada.hosting.lost("me");
-    expect([ada.hosting.size, ada.runtime.alive]).toEqual([0, 0]);
+    expect([ada.hosting.sites.length, ada.runtime.alive]).toEqual([0, 0]);
     run.cancel();
   });
 });

@@ -39,11 +39,13 @@ export interface Planned {
 export interface Home {
   readonly id: string;
   readonly runtimes: Runtimes;
-  makePlan(manifest: string, pins: Record<string, string>): Promise<Planned>;
+  plan(manifest: string, pins: Record<string, string>): Promise<Planned>;
   linkTo(peer: string): Promise<void>;
   post(peer: string, message: Message): void;
   nameOf(peer: string): string;
   report(run: object): void;
+  /** What calls took here (ms), by node type and runtime. */
+  learn(costs: Record<string, Record<string, number>>): void;
   ended(run: Run): void;
 }
 
@@ -61,7 +63,8 @@ export class Run implements RunHandle, Outside, Ends {
   private error: Error | undefined;
   private made: Planned | undefined;
   private driver: Driver | undefined;
-  private site: Site | undefined;
+  /** This peer's own part of the run, once there is a plan. */
+  site: Site | undefined;
   private result: Result | undefined;
   private changed = new Deferred<void>();
   private closed = false;
@@ -74,7 +77,7 @@ export class Run implements RunHandle, Outside, Ends {
   ) {
     this.id = hex(crypto.getRandomValues(new Uint8Array(6)));
     this.key = { driver: home.id, run: this.id };
-    this.planned = home.makePlan(manifest, options.pins ?? {});
+    this.planned = home.plan(manifest, options.pins ?? {});
     this.planned.catch(() => {}); // whoever iterates gets the error as well
     options.signal?.addEventListener("abort", () => this.cancel(), { once: true });
     if (options.signal?.aborted) this.cancel();
@@ -195,6 +198,7 @@ export class Run implements RunHandle, Outside, Ends {
       this.home.post(peer, { type: "STOP", ...this.address(), text: this.state });
     }
     this.site?.close();
+    if (this.site) this.home.learn(this.site.host.costs());
     this.closed = true;
     this.home.ended(this);
     this.tell();

@@ -1,0 +1,146 @@
+/** The room as a peer sees it: the registry and the relays of the signaling server, and a proven link to whom it needs. */
+
+import { LinkError } from "../errors";
+import { type Lane, Lane as Lanes } from "../protocol/codec";
+import { type Invite, type PeerKey, verifyGrant } from "../protocol/grants";
+import { decodeMessage, encodeMessage, type Message } from "../protocol/messages";
+import type { Link } from "../transport/link";
+import { Links } from "../transport/links";
+import { SignalingClient } from "../transport/signaling";
+import { every } from "../transport/ticker";
+import type { LinkStats } from "./types";
+
+const MEASURE_MS = 1000;
+
+/** What a network tells its peer. */
+export interface Receiver {
+  /** A message came; throwing closes the link. */
+  received(link: Link, message: Message): void;
+  /** A peer cannot be reached any more: its link is gone, or it left the room without one. */
+  lost(peer: string, reason: string): void;
+  peersChanged(): void;
+  linksChanged(): void;
+  signalingChanged(state: "connected" | "away"): void;
+}
+
+export interface NetworkOptions {
+  invite: Invite;
+  key: PeerKey;
+  name: string;
+  /** What the registry is told of this peer (docs/wire.md, 6). */
+  announce: object;
+  /** Beside those that signaling hands out. */
+  iceServers: RTCIceServer[];
+  receiver: Receiver;
+  /** The busy share of this tab, 0 … 1; asked at each heartbeat. */
+  load(): number;
+}
+
+/** Membership of one room. */
+export class Network {
+  readonly signaling: SignalingClient;
+  /** The links as they were measured last. */
+  readonly measured = new Map<string, LinkStats>();
+  private readonly links: Links;
+  private measuredAt = 0;
+  private stopMeasuring = () => {};
+
+  constructor(private readonly options: NetworkOptions) {
+    const { invite, key, name, announce, receiver } = options;
+    this.signaling = new SignalingClient(invite, {
+      name,
+      key,
+      announce,
+      onRelay: (from, data) => void this.links.relay(from, data),
+      onPresence: (_joined, _updated, left) => this.presence(left),
+      onState: (state) => receiver.signalingChanged(state),
+      onRefused: (error) => console.error(`this peer is out of the room: ${error.message}`),
+      heartbeat: () => this.heartbeat(),
+    });
+    const verify = (grant: string) =>
+      verifyGrant(grant, { ownerKey: invite.ownerKey, room: invite.room, now: Date.now() / 1000 });
+    this.links = new Links({
+      me: { peer: key.id, name, roomKey: invite.roomKey, grant: invite.grant, verify },
+      sendRelay: (peer, data) => this.signaling.relay(peer, data),
+      iceServers: async () => [...options.iceServers, ...(await this.signaling.iceServers())],
+      onMessage: (link, lane, data) => receiver.received(link, decodeMessage(lane, data)),
+      onLost: (link, reason) => {
+        this.measure();
+        receiver.lost(link.peer, reason);
+      },
+      onLink: () => this.measure(),
+    });
+  }
+
+  /** Joins the room; rejects with SignalingError where it is refused or nobody answers. */
+  async open(): Promise<void> {
+    await this.signaling.connect();
+    this.stopMeasuring = every(MEASURE_MS, () => this.measure());
+  }
+
+  async close(): Promise<void> {
+    this.stopMeasuring();
+    await this.links.close();
+    this.signaling.close();
+  }
+
+  /** Makes the link to a peer where there is none; rejects with LinkError, naming the peer and the step that failed. */
+  async link(peer: string): Promise<void> {
+    try {
+      await this.links.get(peer);
+    } catch (error) {
+      throw error instanceof LinkError
+        ? new LinkError(error.step, `no link to ${this.nameOf(peer)}: ${error.message}`)
+        : error;
+    }
+  }
+
+  /** Sends in order, without waiting: credit bounds what can wait. A link that is gone takes nothing. */
+  post(peer: string, message: Message): void {
+    const lane: Lane = message.type === "PART" ? Lanes.DATA : Lanes.CONTROL;
+    const sent = this.links.existing(peer)?.send(lane, encodeMessage(message));
+    sent?.catch(() => undefined); // the loss itself is told by onLost
+  }
+
+  /** What people call a peer; its id where it is not in the room any more. */
+  nameOf(peer: string): string {
+    return this.signaling.peers.get(peer)?.name ?? this.links.existing(peer)?.name ?? peer;
+  }
+
+  /** A link outlives its signaling: where there is one, its own heartbeat decides. */
+  private presence(left: readonly { peer: string; reason: string }[]): void {
+    this.options.receiver.peersChanged();
+    for (const { peer, reason } of left) {
+      if (this.links.existing(peer) === null) this.options.receiver.lost(peer, `it left the room (${reason})`);
+    }
+  }
+
+  private heartbeat(): object {
+    const links = Array.from(this.measured.values(), ({ name: _, ...link }) => link);
+    return { load: this.options.load(), hidden: document.hidden, links };
+  }
+
+  private measure(): void {
+    const now = performance.now();
+    const elapsed = (now - this.measuredAt) / 1000;
+    const before = new Map(this.measured);
+    this.measured.clear();
+    for (const id of this.signaling.peers.keys()) {
+      const link = this.links.existing(id);
+      if (link === null) continue;
+      const { sent, received, ...stats } = link.stats();
+      const [out, in_] = [sum(sent), sum(received)];
+      const last = before.get(link.peer);
+      const moved = last === undefined ? 0 : out + in_ - last.sent - last.received;
+      const rate = elapsed > 0 ? Math.max(0, moved / elapsed) : 0;
+      const { peer, name } = link;
+      this.measured.set(peer, { peer, name, sent: out, received: in_, bytes_per_s: rate, ...stats });
+    }
+    this.measuredAt = now;
+    if (before.size + this.measured.size > 0) this.options.receiver.linksChanged();
+  }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, each) => total + each, 0);
+}
