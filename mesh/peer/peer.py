@@ -22,7 +22,7 @@ from mesh.peer.run import Items, Manifest, Run
 from mesh.peer.site import RunKey, Site
 from mesh.protocol import messages
 from mesh.run.driver import OnError
-from mesh.run.events import Flag, Frame
+from mesh.run.events import Frame
 from mesh.runtimes.python import PythonRuntime
 from mesh.runtimes.wasm import WasmRuntime
 
@@ -243,9 +243,8 @@ class Peer:
             case messages.Part():
                 site = self._site(key, message.epoch)
                 if site is not None:
-                    flags = Flag(message.flags)
                     site.receive_frame(
-                        link.peer, Frame(message.edge, message.seq, message.part, flags, message.payload)
+                        link.peer, Frame(message.edge, message.seq, message.part, message.flags, message.payload)
                     )
             case messages.Start():
                 self._hosting.start(link, message)

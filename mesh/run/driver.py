@@ -133,7 +133,7 @@ class Driver:
         """How many bytes are out on each source edge: sent or waiting to be, and not yet consumed."""
         return {edge: box.outstanding for edge, box in self._sources.items()}
 
-    def _put(self, seq: int, flags: Flag, payload: bytes | None) -> list[DriverInstruction]:
+    def _put(self, seq: int, flags: int, payload: bytes | None) -> list[DriverInstruction]:
         for edge, box in self._sources.items():
             box.put(Frame(edge, seq, 0, flags, payload))
         return self._send()
@@ -154,7 +154,7 @@ class Driver:
         """A frame of a sink edge. Raises ProtocolError("bad-message"), and changes nothing, where it is impossible."""
         if frame.edge not in self._sinks.ports:
             raise ProtocolError("bad-message", f"edge {frame.edge} is no sink edge")
-        self._check_seq(frame.seq, final=Flag.FINAL in frame.flags)
+        self._check_seq(frame.seq, final=bool(frame.flags & Flag.FINAL))
         self._sinks.accept(frame)
         return self._proceed()
 
@@ -219,14 +219,14 @@ class Driver:
         if given.fault:
             known = Failure(given.seq, NodeId(given.port), "overflow", given.fault, DRIVER)
             self._errors.setdefault(given.seq, [known])
-        return Flag.FAILED in given.flags and given.seq not in self._errors
+        return bool(given.flags & Flag.FAILED) and given.seq not in self._errors
 
     def _pass(self, given: Input) -> list[DriverInstruction]:
         """An input is behind; with it perhaps its seq, and with that perhaps the run."""
         self._sinks.done()
-        if Flag.END not in given.flags:
+        if not given.flags & Flag.END:
             return []
-        final = Flag.FINAL in given.flags
+        final = bool(given.flags & Flag.FINAL)
         errors = self._errors.pop(given.seq, [])
         if not final:
             self._count(given, failed=bool(errors))
@@ -245,7 +245,7 @@ class Driver:
             self.counts.failed += 1
         elif self._parts:
             self.counts.done += 1
-        elif Flag.DROPPED in given.flags:
+        elif given.flags & Flag.DROPPED:
             self.counts.dropped += 1
         else:
             self.counts.filtered += 1

@@ -133,18 +133,18 @@ class NodeExecution:
 
     # What goes out
 
-    def _put(self, flags: Flag, payload: bytes | None) -> None:
+    def _put(self, flags: int, payload: bytes | None) -> None:
         for box in self.outboxes:
             box.put(Frame(box.edge, self._seq, self._part, flags, payload))
         self._part += 1
-        if Flag.END in flags:
+        if flags & Flag.END:
             self._seq, self._part = self._seq + 1, 0
-            if Flag.FINAL in flags:
+            if flags & Flag.FINAL:
                 self._to("end")
 
     def _end(self, given: Input) -> None:
         """Ends the seq downstream if this input ends it; that it failed counts for more than that it was dropped."""
-        if Flag.END in given.flags:
+        if given.flags & Flag.END:
             bad = given.flags & Flag.FAILED or given.flags & Flag.DROPPED
             self._put(Flag.END | given.flags & Flag.FINAL | bad, None)
 
@@ -159,7 +159,7 @@ class NodeExecution:
         if wrong:
             return self._call_failed(given, "answer", wrong)
         self._to("more" if more else "answered")
-        closes = not more and Flag.END in given.flags and (self._op == "finish" or not self._wants_finish(given))
+        closes = not more and bool(given.flags & Flag.END) and (self._op == "finish" or not self._wants_finish(given))
         final = given.flags & Flag.FINAL
         for number, payload in enumerate(parts, 1):
             self._put(final | (Flag.END if closes and number == len(parts) else Flag.NONE), payload)
@@ -281,4 +281,4 @@ class NodeExecution:
 
 def _is_last(given: Input) -> bool:
     """Whether nothing comes after this input."""
-    return Flag.END in given.flags and Flag.FINAL in given.flags
+    return given.flags & (Flag.END | Flag.FINAL) == Flag.END | Flag.FINAL

@@ -13,7 +13,7 @@ from mesh.run.events import Flag, Frame
 from mesh.run.outbox import cost
 from mesh.values import pack_list, pack_map
 
-_KNOWN: Final = int(Flag.END | Flag.FINAL | Flag.FAILED | Flag.DROPPED)
+_KNOWN: Final = Flag.END | Flag.FINAL | Flag.FAILED | Flag.DROPPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Input:
     """
 
     seq: int
-    flags: Flag
+    flags: int
     payload: bytes | None
     fault: str = ""
     port: str = ""
@@ -51,8 +51,8 @@ class Port:
             raise ProtocolError("bad-message", f"edge {self.edge}, seq {frame.seq}, part {frame.part}: {fault}")
         self._outstanding += cost(frame)
         self._part += 1
-        self._seq_final = Flag.FINAL in frame.flags
-        if Flag.END in frame.flags:
+        self._seq_final = bool(frame.flags & Flag.FINAL)
+        if frame.flags & Flag.END:
             self._seq, self._part = self._seq + 1, 0
             self._ended = self._seq_final
         self.frames.append(frame)
@@ -63,13 +63,13 @@ class Port:
             return "nothing follows the final seq"
         if (frame.seq, frame.part) != (self._seq, self._part):
             return f"expected seq {self._seq}, part {self._part}"
-        if int(flags) & ~_KNOWN or (empty and Flag.END not in flags):
+        if flags & ~_KNOWN or (empty and not flags & Flag.END):
             return "impossible flags"
         if flags & (Flag.FAILED | Flag.DROPPED) and not empty:
             return "a failed or dropped end has no payload"
-        if Flag.DROPPED in flags and (frame.part or flags & (Flag.FINAL | Flag.FAILED)):
+        if flags & Flag.DROPPED and (frame.part or flags & (Flag.FINAL | Flag.FAILED)):
             return "only whole seqs are dropped, and the final one never"
-        if frame.part and (Flag.FINAL in flags) != self._seq_final:
+        if frame.part and bool(flags & Flag.FINAL) != self._seq_final:
             return "a seq is final from its first part on, or not at all"
         if self._outstanding and self._outstanding + cost(frame) > self._credit_bytes:
             return f"beyond the credit of {self._credit_bytes} bytes"
@@ -146,7 +146,7 @@ class Gather(Inbox):
     def _start(self, seq: int) -> None:
         self._seq = seq
         self._head: Input | None = None
-        self._flags = Flag.NONE
+        self._flags: int = Flag.NONE
         self._open = set(self.ports)
         self._parts: dict[int, list[bytes]] = {edge: [] for edge in self.ports}
         self._count = self._bytes = 0
@@ -163,7 +163,7 @@ class Gather(Inbox):
             self._flags |= frame.flags & (Flag.FINAL | Flag.FAILED | Flag.DROPPED)
             if frame.payload is not None and not self._fault:
                 self._add(edge, frame.payload)
-            if Flag.END in frame.flags:
+            if frame.flags & Flag.END:
                 self._open.discard(edge)
 
     def _add(self, edge: int, payload: bytes) -> None:
@@ -183,7 +183,7 @@ class Gather(Inbox):
     def head(self) -> Input | None:
         if self._head is None and not self._open:
             flags = self._flags | Flag.END
-            if Flag.FAILED in flags:
+            if flags & Flag.FAILED:
                 self._head = Input(self._seq, flags, None)
             elif self._fault:
                 self._head = Input(self._seq, flags, None, self._fault, self._fault_port)

@@ -34,8 +34,8 @@ class Outbox:
         """Whether the next frame may be made now."""
         if not self._waiting:
             return self._outstanding < self._credit_bytes or self._drops
-        flags = self._waiting[-1].flags
-        return self._drops and Flag.END in flags and Flag.FINAL not in flags and len(self._waiting) < RUN_WINDOW_SEQS
+        ended = self._waiting[-1].flags & (Flag.END | Flag.FINAL) == Flag.END
+        return self._drops and ended and len(self._waiting) < RUN_WINDOW_SEQS
 
     @property
     def outstanding(self) -> int:
@@ -44,7 +44,7 @@ class Outbox:
 
     def put(self, frame: Frame) -> None:
         """Takes a frame over; on an edge that drops, a part pushes out the older seqs that still wait whole."""
-        if self._drops and frame.payload is not None and Flag.FINAL not in frame.flags:
+        if self._drops and frame.payload is not None and not frame.flags & Flag.FINAL:
             self._drop_older(frame.seq)
         self._waiting.append(frame)
         self._release()
@@ -81,7 +81,7 @@ class Outbox:
         for frame in self._waiting:
             if frame.seq not in droppable:
                 kept.append(frame)
-            elif Flag.END in frame.flags:
+            elif frame.flags & Flag.END:
                 flags = Flag.END | (frame.flags & Flag.FAILED or Flag.DROPPED)
                 kept.append(Frame(self.edge, frame.seq, 0, flags, None))
         self.dropped += len(droppable)

@@ -12,7 +12,7 @@ from typing import Any
 from mesh.errors import ProtocolError
 from mesh.manifest.graph import Edge, Graph, GraphNode
 from mesh.run.driver import Driver, DriverInstruction, Failure, Finished, Result, SeqFailed
-from mesh.run.events import Call, Emit, FailRun, Flag, Frame, GiveCredit, Instruction, Recreate, ReportError
+from mesh.run.events import Call, Emit, FailRun, Frame, GiveCredit, Instruction, Recreate, ReportError
 from mesh.run.fragment import Fragment
 
 type Json = Any
@@ -32,11 +32,11 @@ def read_graph(written: Json) -> Graph:
 
 def read_frame(written: Json) -> Frame:
     edge, seq, part, flags, payload = written
-    return Frame(edge, seq, part, Flag(flags), None if payload is None else bytes.fromhex(payload))
+    return Frame(edge, seq, part, flags, None if payload is None else bytes.fromhex(payload))
 
 
 def write_frame(frame: Frame) -> Json:
-    return [frame.edge, frame.seq, frame.part, int(frame.flags), _hex(frame.payload)]
+    return [frame.edge, frame.seq, frame.part, frame.flags, _hex(frame.payload)]
 
 
 def _hex(payload: bytes | None) -> str | None:
@@ -78,7 +78,7 @@ def engine(trace: Json) -> Fragment | Driver:
 
 
 def apply(machine: Fragment | Driver, event: Json) -> Json:
-    """What the event brings: ``{"gives": instructions}`` or ``{"raises": code}``; of a driver also whether it admits."""
+    """What an event brings: ``{"gives": instructions}`` or ``{"raises": code}``; of a driver also whether it admits."""
     try:
         outcome: Json = {"gives": [write(each) for each in _call(machine, *event)]}
     except ProtocolError as error:
