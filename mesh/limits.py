@@ -63,7 +63,7 @@ STEP_S: Final = 0.002  # and how long it may go on collecting them
 STEP_BYTES: Final = 1024 * 1024  # and after how many bytes it stops
 MAX_STEP_BYTES: Final = MAX_VALUE_BYTES + 2 * STEP_BYTES  # one call or answer of a node's process
 SETUP_TIMEOUT_S: Final = 120.0
-CLOSE_TIMEOUT_S: Final = 2.0  # for a node's close
+NODE_CLOSE_TIMEOUT_S: Final = 2.0  # for a node's close
 RUN_SILENCE_S: Final = 60.0  # after which a worker frees a run of a silent driver
 
 # WebAssembly

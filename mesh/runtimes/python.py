@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from mesh.errors import NodeCrashed, NodeError, NodeTimeout
-from mesh.limits import CLOSE_TIMEOUT_S, MAX_CAUSE_CHARS, SETUP_TIMEOUT_S, STEP_BYTES
+from mesh.limits import MAX_CAUSE_CHARS, NODE_CLOSE_TIMEOUT_S, SETUP_TIMEOUT_S, STEP_BYTES
 from mesh.manifest.graph import GraphNode
 from mesh.nodes import NodeSpec, Registry
 from mesh.runtimes.base import Answer, Instance, Runtime
@@ -107,7 +107,7 @@ class PythonInstance(Instance):
     async def close(self) -> None:
         if not self.ended:
             with suppress(NodeError):
-                await self._call("close", timeout_s=CLOSE_TIMEOUT_S)
+                await self._call("close", timeout_s=NODE_CLOSE_TIMEOUT_S)
         await asyncio.shield(self._end())
 
     async def _call(self, op: str, *arguments: Any, timeout_s: float | None = None) -> Any:

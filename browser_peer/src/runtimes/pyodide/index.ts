@@ -133,7 +133,7 @@ class PyodideInstance implements Instance {
   close(): void {
     const remote = this.remote;
     this.remote = null;
-    remote?.call({ op: "close", node: this.id }, limits.CLOSE_TIMEOUT_S).catch(() => {});
+    remote?.call({ op: "close", node: this.id }, limits.NODE_CLOSE_TIMEOUT_S).catch(() => {});
   }
 
   private async call(op: string, bytes?: Uint8Array): Promise<Answer> {
