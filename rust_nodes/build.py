@@ -12,7 +12,7 @@ MODULES = ("basics", "audio")
 TARGET = "wasm32-unknown-unknown"
 
 # Debian's Rust for the web, where rustup is absent or cannot download: it builds the standard library from source.
-DEBIAN_PACKAGES = "rustc-web cargo-web rust-web-src lld"
+DEBIAN_PACKAGES = ("rustc-web", "cargo-web", "rust-web-src", "lld")
 DEBIAN_CARGO = ("/usr/bin/cargo", "-Z", "build-std=std,panic_abort")
 DEBIAN_ENVIRONMENT = {
     "RUSTC": "/usr/bin/rustc",
@@ -28,20 +28,30 @@ def main() -> None:
     build = [*cargo, "build", "--quiet", "--release", "--locked", "--target", TARGET, *crates]
     if subprocess.run(build, cwd=HERE, env=os.environ | environment).returncode:
         sys.exit("Building the wasm nodes failed; cargo's own words are above.")
-    install(Path(os.environ.get("CARGO_TARGET_DIR", HERE / "target")) / TARGET / "release")
+    install(HERE / os.environ.get("CARGO_TARGET_DIR", "target") / TARGET / "release")
 
 
 def toolchain() -> tuple[tuple[str, ...], dict[str, str]]:
     """The cargo that can build for the web, and what it needs in its environment."""
     if has_target() or (shutil.which("rustup") and run("rustup", "target", "add", TARGET) and has_target()):
         return ("cargo",), {}
-    if Path("/usr/lib/rustlib/src/rust/library/std").is_dir() and shutil.which("wasm-ld"):
+    if not has_debian_rust() and shutil.which("apt-get"):
+        print(f"Rust here has no {TARGET}: installing Debian's {' '.join(DEBIAN_PACKAGES)}", file=sys.stderr)
+        as_root = str(HERE.parent / "deploy" / "as-root.sh")
+        run(as_root, "apt-get", "update", "-qq")
+        run(as_root, "apt-get", "install", "-y", "-qq", *DEBIAN_PACKAGES)
+    if has_debian_rust():
+        print("Building the standard library for the web too: a minute the first time", file=sys.stderr)
         return DEBIAN_CARGO, DEBIAN_ENVIRONMENT
     sys.exit(
-        f"No Rust here can build for {TARGET}. Either install rustup (https://rustup.rs), or on Debian run\n"
-        f"    apt-get install {DEBIAN_PACKAGES}\n"
+        f"No Rust here can build for {TARGET}. Either install rustup (https://rustup.rs), or, on Debian, run\n"
+        f"    apt-get install {' '.join(DEBIAN_PACKAGES)}\n"
         "and then this command again."
     )
+
+
+def has_debian_rust() -> bool:
+    return Path("/usr/lib/rustlib/src/rust/library/std").is_dir() and shutil.which("wasm-ld") is not None
 
 
 def has_target() -> bool:

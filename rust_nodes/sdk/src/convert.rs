@@ -48,7 +48,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Value<'_> = "any", bool = "bool", i128 = "int", f64 = "float", Number = "number", String = "text", &str = "text",
+    Value<'_> = "any", bool = "bool", i128 = "int", f64 = "number", Number = "number", String = "text", &str = "text",
     &[u8] = "bytes", Array<'_> = "array",
 }
 
@@ -84,7 +84,7 @@ macro_rules! from_value {
 from_value! {
     bool: Value::Bool(value) => value;
     i128: Value::Int(value) => value;
-    // an int stands for the float of the same value, as it does in Python
+    // an int stands for the float of its value, so the kind is number
     f64: Value::Float(value) => value, Value::Int(value) => value as f64;
     Number: Value::Int(value) => Number::Int(value), Value::Float(value) => Number::Float(value);
     String: Value::Text(text) => text.to_string();

@@ -119,7 +119,7 @@ mod tests {
             "snapshots": false,
             "params": {
                 "mark": {"kind": "text", "doc": "What stands \"between\", as text."},
-                "limit": {"kind": "float", "doc": "", "default": 2.0},
+                "limit": {"kind": "number", "doc": "", "default": 2.0},
             },
         });
         assert_eq!(entry, expected);
