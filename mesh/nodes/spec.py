@@ -103,11 +103,11 @@ class NodeSpec:
     runtimes: tuple[RuntimeName, ...] = ()
 
     def check(self, params: Mapping[str, Any], place: str = "params") -> list[Fault]:
-        """Everything wrong with decoded ``params``: unknown, missing, of the wrong kind."""
+        """Everything wrong with decoded ``params``: unknown (``x-…`` apart), missing, of the wrong kind."""
         faults = [
             Fault(at(place, name), f"unknown parameter of {self.node_type}{suggestion(name, self.params)}")
             for name in params
-            if name not in self.params
+            if name not in self.params and not name.startswith("x-")
         ]
         for name, param in self.params.items():
             if name not in params:
