@@ -8,12 +8,13 @@ Memory is bounded: an edge holds at most its credit (docs/wire.md, 4), a node on
 a stateful node its snapshot and the inputs since.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from mesh.errors import ProtocolError
 from mesh.ids import NodeId
 from mesh.limits import EDGE_CREDIT_BYTES
-from mesh.manifest.graph import Graph, GraphNode
+from mesh.manifest.graph import Edge, Graph, GraphNode
 from mesh.run.events import Emit, Frame, GiveCredit, Instruction
 from mesh.run.execution import NodeExecution, State
 from mesh.run.inbox import Gather, Inbox, Port, Stream
@@ -24,7 +25,19 @@ class Fragment:
     """``local`` names the nodes of ``graph`` that run here, each in one instance, which the caller made beforehand."""
 
     def __init__(self, graph: Graph, local: Collection[NodeId], *, credit_bytes: int = EDGE_CREDIT_BYTES) -> None:
-        self._nodes = {node.id: _execution(graph, node, credit_bytes) for node in graph.nodes if node.id in local}
+        here = frozenset(local)
+        inbound: defaultdict[NodeId | None, dict[int, Edge]] = defaultdict(dict)
+        outbound: defaultdict[NodeId | None, dict[int, Edge]] = defaultdict(dict)
+        for number, edge in enumerate(graph.edges):
+            inbound[edge.target][number] = edge
+            outbound[edge.source][number] = edge
+        self._nodes = {
+            node.id: NodeExecution(
+                node, _inbox(node, inbound[node.id], credit_bytes), _outboxes(outbound[node.id], credit_bytes)
+            )
+            for node in graph.nodes
+            if node.id in here
+        }
         self._receivers = {edge: node for node in self._nodes.values() for edge in node.inbox.ports}
         self._senders = {box.edge: (node, box) for node in self._nodes.values() for box in node.outboxes}
 
@@ -132,13 +145,13 @@ class Fragment:
         return senders
 
 
-def _execution(graph: Graph, node: GraphNode, credit_bytes: int) -> NodeExecution:
-    inbound = {number: edge for number, edge in enumerate(graph.edges) if edge.target == node.id}
-    ports = [Port(number, credit_bytes=credit_bytes) for number in inbound]
-    inbox: Inbox = Gather(inbound, ports, optional=frozenset(node.optional)) if node.join else Stream(*ports)
-    outboxes = [
+def _inbox(node: GraphNode, edges: Mapping[int, Edge], credit_bytes: int) -> Inbox:
+    ports = [Port(number, credit_bytes=credit_bytes) for number in edges]
+    return Gather(edges, ports, optional=frozenset(node.optional)) if node.join else Stream(*ports)
+
+
+def _outboxes(edges: Mapping[int, Edge], credit_bytes: int) -> list[Outbox]:
+    return [
         Outbox(number, drops=edge.overflow == "drop_oldest", credit_bytes=credit_bytes)
-        for number, edge in enumerate(graph.edges)
-        if edge.source == node.id
+        for number, edge in edges.items()
     ]
-    return NodeExecution(node, inbox, outboxes)

@@ -13,8 +13,8 @@ import { ProtocolError } from "../errors";
 import limits from "../generated/limits.json";
 import type { Frame, Instruction } from "./events";
 import { NodeExecution, type State } from "./execution";
-import type { Graph, GraphNode } from "./graph";
-import { Gather, Port, Stream } from "./inbox";
+import type { Edge, Graph, GraphNode } from "./graph";
+import { Gather, type Inbox, Port, Stream } from "./inbox";
 import { Outbox } from "./outbox";
 
 /** `local` names the nodes of `graph` that run here, each in one instance, which the caller made beforehand. */
@@ -25,8 +25,16 @@ export class Fragment {
 
   constructor(graph: Graph, local: Iterable<string>, creditBytes: number = limits.EDGE_CREDIT_BYTES) {
     const here = new Set(local);
-    for (const node of graph.nodes) {
-      if (here.has(node.id)) this.nodes.set(node.id, makeExecution(graph, node, creditBytes));
+    const inbound = new Map<string | null, Map<number, Edge>>(graph.nodes.map((node) => [node.id, new Map()]));
+    const outbound = new Map<string | null, Map<number, Edge>>(graph.nodes.map((node) => [node.id, new Map()]));
+    for (const [number, edge] of graph.edges.entries()) {
+      inbound.get(edge.to)?.set(number, edge);
+      outbound.get(edge.from)?.set(number, edge);
+    }
+    for (const node of graph.nodes.filter((each) => here.has(each.id))) {
+      const inbox = makeInbox(node, inbound.get(node.id)!, creditBytes);
+      const outboxes = makeOutboxes(outbound.get(node.id)!, creditBytes);
+      this.nodes.set(node.id, new NodeExecution(node, inbox, outboxes));
     }
     for (const node of this.nodes.values()) {
       for (const edge of node.inbox.ports.keys()) this.receivers.set(edge, node);
@@ -161,13 +169,11 @@ export class Fragment {
   }
 }
 
-function makeExecution(graph: Graph, node: GraphNode, creditBytes: number): NodeExecution {
-  const edges = [...graph.edges.entries()];
-  const inbound = new Map(edges.filter(([, edge]) => edge.to === node.id));
-  const ports = [...inbound.keys()].map((number) => new Port(number, creditBytes));
-  const inbox = node.join ? new Gather(inbound, ports, new Set(node.optional)) : new Stream(ports[0]!);
-  const outboxes = edges
-    .filter(([, edge]) => edge.from === node.id)
-    .map(([number, edge]) => new Outbox(number, edge.overflow === "drop_oldest", creditBytes));
-  return new NodeExecution(node, inbox, outboxes);
+function makeInbox(node: GraphNode, edges: ReadonlyMap<number, Edge>, creditBytes: number): Inbox {
+  const ports = [...edges.keys()].map((number) => new Port(number, creditBytes));
+  return node.join ? new Gather(edges, ports, new Set(node.optional)) : new Stream(ports[0]!);
+}
+
+function makeOutboxes(edges: ReadonlyMap<number, Edge>, creditBytes: number): Outbox[] {
+  return [...edges].map(([number, edge]) => new Outbox(number, edge.overflow === "drop_oldest", creditBytes));
 }
