@@ -1,0 +1,303 @@
+"""A real tab in a room with real servers: alone, driving, serving; with the built library as any page would use it."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, Room, mesh, results, until
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+LIBRARY = ROOT / "mesh/_assets/page/mesh.js"
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")]
+
+# What the tests say to the tab. `start` answers at once, `outcome` waits for the end of that run.
+SCRIPT = """
+    const mesh = await import('/mesh.js');
+    let peer, run, results, began, first;
+    const told = ({ name, message, faults, refusals }) => ({ error: name, message, faults, refusals });
+    globalThis.tab = {
+        async join(invite, options) {
+            began = performance.now();
+            peer = await mesh.Peer.join(invite, options);
+            return { id: peer.id, name: peer.name, types: [...peer.types.keys()] };
+        },
+        start(manifest, items, options) {
+            first = undefined;
+            const failures = [];
+            const onFailure = (failure) => failures.push(failure);
+            run = peer.run(manifest, items.map(mesh.fromJson), { ...options, onFailure });
+            const gathered = [];
+            results = (async () => {
+                let error;
+                try {
+                    for await (const { payload } of run) {
+                        first ??= performance.now() - began;
+                        gathered.push(mesh.toJson(payload));
+                    }
+                } catch (caught) { error = told(caught); }
+                return { results: gathered, failures, ...error, first_ms: first, receipt: await run.receipt };
+            })();
+        },
+        outcome: () => results,
+        cancel: () => run.cancel(),
+        plan: (manifest, pins) => peer.plan(manifest, pins).catch(told),
+        peers: () => [...peer.peers.values()].map(({ name }) => name),
+        links: () => [...peer.links.values()],
+        leave: () => peer.close(),
+    };
+"""
+
+
+class Tab:
+    """A tab in a room."""
+
+    def __init__(self, page: Page, url: str, invite: str, **options: Any) -> None:
+        self.page = page
+        page.on("console", lambda message: print(message.text, file=sys.stderr))
+        page.goto(f"{url}/healthz")  # a page of the server that joins nothing by itself
+        page.evaluate(f"async () => {{ {SCRIPT} }}")
+        self.joined = self.do("join", invite, options)
+
+    def do(self, name: str, *arguments: Any) -> Any:
+        return self.page.evaluate("([name, args]) => tab[name](...args)", [name, list(arguments)])
+
+    def start(self, manifest: str | dict[str, Any], items: list[Any], **options: Any) -> None:
+        text = manifest if isinstance(manifest, str) else json.dumps(manifest)
+        self.do("start", text, [json.dumps(item) for item in items], options)
+
+    def run(self, manifest: str | dict[str, Any], items: list[Any], **options: Any) -> dict[str, Any]:
+        self.start(manifest, items, **options)
+        outcome: dict[str, Any] = self.do("outcome")
+        outcome["results"] = [json.loads(result) for result in outcome["results"]]
+        return outcome
+
+    def sees(self, *names: str) -> None:
+        until(lambda: set(names) <= set(self.do("peers")))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    assert LIBRARY.is_file(), "the page is not built: make mesh/_assets/page/index.html"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def tab(context: BrowserContext, room: Room) -> Tab:
+    return Tab(context.new_page(), room.url, room.invites["all"], name="tab")
+
+
+def example(name: str) -> str:
+    return (ROOT / "examples" / name).read_text()
+
+
+def pipeline(*nodes: dict[str, Any]) -> dict[str, Any]:
+    """A chain; a node is ``{id, node_type, …}``."""
+    connections = [{"from": a["id"], "to": b["id"]} for a, b in pairwise(nodes)]
+    return {"version": "v1", "nodes": list(nodes), "connections": connections}
+
+
+def node(name: str, node_type: str, placement: dict[str, str] | None = None, **params: Any) -> dict[str, Any]:
+    return {"id": name, "node_type": node_type, "params": params, "placement": placement or {}}
+
+
+HELLO = {"text": "Hello WASM", "operations": ["uppercase", "word_count"]}
+EXAMPLES = {
+    "calculator": ([5, 7, 3], [20, 24, 16]),
+    "text": ([HELLO], [{"original_text": "Hello WASM", "results": {"uppercase": "HELLO WASM", "word_count": 2}}]),
+    "mixed": (
+        [5, 7, 10],
+        [
+            {"original_text": text, "results": {"uppercase": text, "word_count": 1, "char_count": 2}}
+            for text in ("15", "21", "30")
+        ],
+    ),
+}
+
+
+def test_the_examples_run_wholly_in_one_tab(tab: Tab) -> None:
+    for name, (items, expected) in EXAMPLES.items():
+        outcome = tab.run(example(f"{name}.yaml"), items)
+        assert outcome["results"] == expected, outcome
+        receipt = outcome["receipt"]
+        assert receipt["status"] == "done"
+        assert receipt["link_bytes"] == {}
+        assert {peer for peers in receipt["epochs"][0]["placement"].values() for peer in peers} == {"driver"}
+
+
+def test_python_nodes_follow_one_another_in_the_tab(tab: Tab) -> None:
+    nodes = (
+        node("n", "Range"),
+        node("inc", "DataTransform", operation="increment"),
+        node("even", "Filter", op="gt", value=1),
+        node("pairs", "Window", size=2),
+    )
+    placed = [{**each, "placement": {"peer": "driver", "runtime": "pyodide"}} for each in nodes]
+    assert tab.run(pipeline(*placed), [3, 2, 4])["results"] == [[2, 3], [2, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("engine", ["aiortc", "wrtc"])
+def test_the_first_result_comes_within_a_second_of_joining(context: BrowserContext, room: Room, engine: str) -> None:
+    room.worker("ada", "--engine", engine)
+    tab = Tab(context.new_page(), room.url, room.invites["all"])
+    outcome = tab.run(example("calculator.mesh.yaml"), [5, 7, 3])
+    assert outcome["results"] == [20, 24, 16], outcome
+    assert outcome["receipt"]["epochs"][0]["placement"] == {"multiply": ["driver"], "add": ["ada"]}
+    assert outcome["first_ms"] < 1000
+
+
+def test_a_pipeline_spread_over_the_tab_and_two_workers(tab: Tab, room: Room) -> None:
+    room.worker("ada", "--engine", "aiortc")
+    room.worker("bea", "--engine", "wrtc")
+    tab.sees("ada", "bea")
+    spread = pipeline(
+        node("x3", "Multiply", {"peer": "driver", "runtime": "wasm"}, factor=3),
+        node("plus", "Add", {"peer": "ada"}, addend=10),
+        node("text", "TextProcessor", {"peer": "bea", "runtime": "python"}, operations=["char_count"]),
+        node("count", "Counter", {"peer": "driver", "runtime": "pyodide"}),
+    )
+    outcome = tab.run(spread, list(range(200)))
+    texts = [str(3 * item + 10) for item in range(200)]
+    assert [each["value"]["original_text"] for each in outcome["results"]] == texts
+    assert [each["count"] for each in outcome["results"]] == list(range(1, 201))
+    receipt = outcome["receipt"]
+    assert receipt["link_bytes"].keys() == {"driver->ada", "ada->bea", "bea->driver"}
+    assert {name: times["count"] for name, times in receipt["node_ms"].items()} == dict.fromkeys(
+        ("x3", "plus", "text", "count"), 200
+    )
+    assert receipt["execution_order"] == ["x3", "plus", "text", "count"]
+    assert {link["name"] for link in tab.do("links")} == {"ada", "bea"}
+
+
+def test_large_items_come_back_whole_and_in_order(tab: Tab, room: Room) -> None:
+    room.worker("ada", "--engine", "aiortc")
+    tab.sees("ada")
+    items = [str(number) * 50_000 for number in range(30)]
+    outcome = tab.run(pipeline(node("far", "PassThrough", {"peer": "ada"}), node("near", "PassThrough")), items)
+    assert outcome["results"] == items
+
+
+@pytest.mark.parametrize("name", ["mixed", "calculator", "text"])
+def test_a_python_driver_uses_the_tab(tab: Tab, room: Room, tmp_path: Path, name: str) -> None:
+    room.worker("ada")
+    items, expected = EXAMPLES[name]
+    receipt = tmp_path / "receipt.json"
+    done = mesh(
+        *("run", ROOT / f"examples/{name}.mesh.yaml", "--join", room.invites["submit"]),
+        *("--input", json.dumps(items), "--receipt", receipt),
+    )
+    assert results(done) == expected
+    placement = json.loads(receipt.read_text())["epochs"][0]["placement"]
+    assert {"tab", "ada"} >= {peer for peers in placement.values() for peer in peers} >= {"tab"}
+
+
+def test_tabs_work_for_one_another(tab: Tab, context: BrowserContext, room: Room) -> None:
+    other = Tab(context.new_page(), room.url, room.invites["all"], name="other")
+    tab.sees("other")
+    outcome = tab.run(pipeline(node("n", "Multiply", {"peer": "other"}, factor=2)), [1, 2, 3])
+    assert outcome["results"] == [2, 4, 6]
+    assert other.do("links")[0]["name"] == "tab"
+
+
+def test_a_run_is_cancelled_everywhere_and_the_worker_goes_on(tab: Tab, room: Room) -> None:
+    room.worker("ada")
+    tab.sees("ada")
+    slow = pipeline(node("slow", "Delay", {"peer": "ada"}, seconds=20))
+    tab.start(slow, [1, 2])
+    time.sleep(2)
+    tab.do("cancel")
+    began = time.monotonic()
+    outcome = tab.do("outcome")
+    assert time.monotonic() - began < 2
+    assert (outcome["receipt"]["status"], outcome["message"]) == ("cancelled", "the run was cancelled")
+    assert tab.run(pipeline(node("n", "Add", {"peer": "ada"}, addend=1)), [1])["results"] == [2]
+
+
+def test_a_killed_worker_ends_the_run_with_its_name(tab: Tab, room: Room) -> None:
+    worker = room.worker("ada")
+    tab.sees("ada")
+    tab.start(pipeline(node("slow", "Delay", {"peer": "ada"}, seconds=30)), [1])
+    time.sleep(2)
+    worker.kill()
+    killed = time.monotonic()
+    outcome = tab.do("outcome")
+    assert time.monotonic() - killed < 5
+    assert "peer ada was lost" in outcome["message"]
+    assert outcome["receipt"]["status"] == "failed"
+
+
+def test_a_closed_tab_ends_the_run_of_a_python_driver_with_its_name(tab: Tab, room: Room, tmp_path: Path) -> None:
+    path = tmp_path / "slow.json"
+    path.write_text(json.dumps(pipeline(node("slow", "Delay", {"peer": "tab"}, seconds=30))))
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "mesh", "run", str(path), "--join", room.invites["submit"], "--input", "[1]"],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    until(lambda: len(tab.do("links")) == 1)
+    time.sleep(3)  # until Pyodide is there and the item has reached the node
+    tab.page.close()
+    closed = time.monotonic()
+    _, said = driver.communicate(timeout=30)
+    assert time.monotonic() - closed < 6
+    assert driver.returncode == 1
+    assert "tab" in said
+
+
+def test_faults_and_refusals_reach_the_page(tab: Tab, room: Room) -> None:
+    wrong = pipeline(node("n", "MultiplyNode", factr=2))
+    told = tab.run(wrong, [1])
+    assert told["error"] == "ManifestFaults"
+    assert {fault["path"] for fault in told["faults"]} == {"nodes[0].params.factr", "nodes[0].params.factor"}
+    assert told["receipt"]["status"] == "failed"
+    room.worker("ada")
+    tab.sees("ada")
+    nobody = {**node("n", "PassThrough"), "capabilities": {"gpu": True}}
+    told = tab.do("plan", json.dumps(pipeline(nobody)), {})
+    assert told["error"] == "PlanRefused"
+    assert {refusal["peer"]: refusal["lacks"] for refusal in told["refusals"]} == {
+        "tab": ["has no gpu"],
+        "ada": ["has no gpu"],
+    }
+
+
+def test_item_errors_are_told_with_their_peer(tab: Tab, room: Room) -> None:
+    room.worker("ada")
+    tab.sees("ada")
+    failing = pipeline(node("f", "Fail", {"peer": "ada"}, value=2, message="two"), node("n", "PassThrough"))
+    outcome = tab.run(failing, [1, 2, 3], onError="continue")
+    assert outcome["results"] == [1, 3]
+    assert [(each["seq"], each["node"], each["peer"]) for each in outcome["failures"]] == [(1, "f", "ada")]
+    stopped = tab.run(failing, [1, 2, 3])
+    assert stopped["results"] == [1]
+    assert "two" in stopped["message"]
+
+
+def test_a_tab_serves_only_where_its_grant_says_so(context: BrowserContext, room: Room) -> None:
+    Tab(context.new_page(), room.url, room.invites["submit"], name="guest")
+    refused = mesh("run", ROOT / "examples/mixed.mesh.yaml", "--join", room.invites["submit"], "--input", "[1]")
+    assert refused.returncode == 1
+    assert "guest: does not serve others (no work grant)" in refused.stderr
