@@ -1,4 +1,4 @@
-/** Builds the page that tests/browser/test_browser_runtimes.py drives: `vite build --config test/vite.config.ts --outDir …`. */
+/** Builds the page that tests/browser/test_browser_runtimes.py drives. */
 
 import { fileURLToPath, URL } from "node:url";
 import { defineConfig } from "vite";

@@ -15,7 +15,7 @@ interface Call {
   reject(error: NodeError): void;
 }
 
-/** Calls to a worker that works them off in order. A call that takes too long ends the worker, and all other calls with it. */
+/** Calls to a worker that works them off in order. One that takes too long ends the worker, and the others with it. */
 export class Remote {
   private readonly calls = new Map<number, Call>();
   private readonly queue: number[] = [];
@@ -38,7 +38,7 @@ export class Remote {
     };
   }
 
-  /** Sends `{...message, id}`. The time limit counts from when the worker turns to the call; without one it never ends it. */
+  /** Sends `{...message, id}`. The time limit, which may be infinite, counts from when the worker turns to the call. */
   call<T>(message: object, timeoutS: number, transfer: Transferable[] = []): Promise<T> {
     if (this.ended !== null) return Promise.reject(this.ended);
     const id = this.nextId++;

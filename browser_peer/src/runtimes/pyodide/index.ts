@@ -19,7 +19,7 @@ interface Index {
   bytes: number;
 }
 
-/** A node that takes too long ends the worker; the others' stateless nodes are then made again and their calls repeated. */
+/** A node that takes too long ends the worker; other nodes without state are then made again and their calls repeated. */
 export class PyodideRuntime implements Runtime {
   readonly name = "pyodide";
   progress: PyodideProgress = { state: "absent", loaded: 0, total: 0 };

@@ -1,8 +1,8 @@
 /**
- * The node world of node.wit, lifted and lowered by the canonical ABI over an instance; as in mesh/runtimes/canonical.py.
+ * The node world of node.wit, lifted and lowered by the canonical ABI, as in mesh/runtimes/canonical.py.
  *
- * The guest is hostile until proven otherwise: each pointer that it hands out is checked, each answer copied. Whatever breaks
- * the ABI is a NodeError of kind `trapped`; the caller drops the instance then.
+ * The guest is hostile until proven otherwise: each pointer that it hands out is checked, each answer copied. Whatever
+ * breaks the ABI is a NodeError of kind `trapped`; the caller drops the instance then.
  */
 
 import limits from "../../generated/limits.json";

@@ -10,7 +10,7 @@ function startWorker(): Remote {
   return new Remote(new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "wasm node" }));
 }
 
-/** Runs the types of the modules under `base`: `index.json` lists their file names. A refused one is warned of and left out. */
+/** Runs the types of the modules under `base`, whose `index.json` lists them. A refused one is warned of and left out. */
 export class WasmRuntime implements Runtime {
   readonly name = "wasm";
   private instances: WasmInstance[] = [];

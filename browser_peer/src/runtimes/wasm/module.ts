@@ -7,7 +7,7 @@ import { WORLD } from "./canonical";
 const PAGE_BYTES = 65_536;
 const MEMORY_SECTION = 5;
 
-/** Compiles a module that imports nothing and has a memory maximum; the NodeError says what is wrong with another one. */
+/** Compiles a module that imports nothing and has a memory maximum; NodeError says what is wrong with another one. */
 export function compile(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
   if (bytes.length > limits.MAX_MODULE_BYTES) {
     throw refusal(`it has ${bytes.length} bytes, more than ${limits.MAX_MODULE_BYTES}`);
@@ -30,7 +30,7 @@ export function compile(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
   return module;
 }
 
-/** JavaScript does not tell a memory's maximum, so it is read from the binary (WebAssembly 2.0, 5.5.8), which is valid. */
+/** JavaScript does not tell a memory's maximum, so it is read from the valid binary (WebAssembly 2.0, 5.5.8). */
 function checkMemory(bytes: Uint8Array): void {
   const reader = new Reader(bytes.subarray(8));
   while (!reader.atEnd) {

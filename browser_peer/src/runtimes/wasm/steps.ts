@@ -6,8 +6,10 @@ import type { Answer } from "../base";
 type Fetch = () => Uint8Array | null;
 
 /**
- * The parts that a node has not handed over yet. A step takes one part at first and twice as many after each quick step, so
- * the parts of a slow generator never wait for one another. An error after the first part of a step is kept for the next.
+ * The parts that a node has not handed over yet.
+ *
+ * A step takes one part at first and twice as many after each quick step, so the parts of a slow generator never wait
+ * for one another. An error after the first part of a step is kept for the next.
  */
 export class Steps {
   private fetch: Fetch | null = null;
