@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from mesh.errors import LinkError, MeshError
@@ -90,7 +91,7 @@ class Links:
         if making is None:
             making = self._begin(peer)
             if self._me.peer < peer:
-                making.start(self._offer(making))
+                making.start(partial(self._offer, making))
             else:
                 self._say(peer, {"kind": "want"})
         return await asyncio.shield(making.link)
@@ -178,9 +179,10 @@ class Links:
         self._on_lost(link, reason)
 
     def _fail(self, making: "_Making", error: LinkError, *, tell: bool = True) -> None:
+        """Ends a making. The other side is told, unless it hears so on the channel, where nobody else can say it."""
         if self._makings.get(making.peer) is making:
             del self._makings[making.peer]
-            if tell:
+            if tell and error.step != "handshake":
                 connection = {} if making.attempt is None else {"connection": making.attempt.id}
                 self._say(making.peer, {"kind": "refuse", "message": str(error)[:MAX_CAUSE_CHARS], **connection})
             making.fail(error)
@@ -196,7 +198,7 @@ class Links:
         except LinkError as error:
             self._say(peer, {"kind": "refuse", "message": str(error)})
         else:
-            making.start(self._offer(making))
+            making.start(partial(self._offer, making))
 
     async def _offered(self, peer: PeerId, connection: str, sdp: str, *, direct: bool) -> None:
         """A further offer takes the place of the one before."""
@@ -208,7 +210,7 @@ class Links:
             self._say(peer, {"kind": "refuse", "connection": connection, "message": str(error)})
             return
         attempt = self._new_attempt(making, connection)
-        making.start(self._answer(attempt, sdp, direct=direct))
+        making.start(partial(self._answer, attempt, sdp, direct=direct))
         for early, candidate in self._early.pop(peer, []):
             if early == connection:
                 await attempt.candidate(candidate)
@@ -273,15 +275,15 @@ class _Making:
         self._task: asyncio.Task[None] | None = None
         self._timer = asyncio.get_running_loop().call_later(LINK_TIMEOUT_S, self._expired)
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
+    def start(self, work: Callable[[], Awaitable[None]]) -> None:
         """Goes on with ``work``, in place of what was under way."""
         if self._task is not None:
             self._task.cancel()
         self._task = self._spawn(self._run(work))
 
-    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
         except LinkError as error:
             self._fail(self, error)
         except MeshError as error:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -64,26 +64,47 @@ class Attempt:
 
     async def offer(self, ice_servers: Sequence[IceServer], *, direct: bool) -> None:
         """Makes the offer. ``direct`` tells the other side to leave out its TURN servers as well."""
-        with _Mapped(self):
-            connection = self._connect(ice_servers)
-            sdp = await connection.create_offer()
-            self._introduce({"kind": "offer", "connection": self.id, "sdp": sdp, "direct": direct})
-            answer = _description(await self._answer)
-            self._bind(connection, "offerer", local=sdp, remote=answer)
-            await connection.accept_answer(answer)
-            await self._take_early(connection)
-            await self.link.proven
+        await self._prove(self._describe_first(ice_servers, direct=direct))
 
     async def answer(self, ice_servers: Sequence[IceServer], offer: str) -> None:
         """Answers the other side's offer."""
-        with _Mapped(self):
-            offer = _description(offer)
-            connection = self._connect(ice_servers)
-            sdp = await connection.accept_offer(offer)
-            self._bind(connection, "answerer", local=sdp, remote=offer)
-            self._introduce({"kind": "answer", "connection": self.id, "sdp": sdp})
-            await self._take_early(connection)
-            await self.link.proven
+        await self._prove(self._describe_second(ice_servers, offer))
+
+    async def _describe_first(self, ice_servers: Sequence[IceServer], *, direct: bool) -> None:
+        connection = self._connect(ice_servers)
+        sdp = await connection.create_offer()
+        self._introduce({"kind": "offer", "connection": self.id, "sdp": sdp, "direct": direct})
+        answer = _description(await self._answer)
+        self._bind("offerer", local=sdp, remote=answer)
+        await connection.accept_answer(answer)
+        await self._take_early(connection)
+
+    async def _describe_second(self, ice_servers: Sequence[IceServer], offer: str) -> None:
+        offer = _description(offer)
+        connection = self._connect(ice_servers)
+        sdp = await connection.accept_offer(offer)
+        self._bind("answerer", local=sdp, remote=offer)
+        self._introduce({"kind": "answer", "connection": self.id, "sdp": sdp})
+        await self._take_early(connection)
+
+    async def _prove(self, describing: Coroutine[Any, Any, None]) -> None:
+        """Waits for the proof; what the engine is still doing when the connection ends may never return."""
+        work, proven = asyncio.ensure_future(describing), self.link.proven
+        try:
+            await asyncio.wait((work, proven), return_when=asyncio.FIRST_COMPLETED)
+            if not proven.done():
+                work.result()
+                await asyncio.wait((proven,))
+            proven.result()
+        except LinkError:
+            raise
+        except Exception as error:
+            said = str(error) if isinstance(error, MeshError) else f"the engine says {error!r}"
+            raise LinkError(self.step, said) from error
+        finally:
+            work.cancel()
+            if not proven.done():
+                self.link.abandon("this side gave up")
 
     @property
     def step(self) -> str:
@@ -110,7 +131,7 @@ class Attempt:
         self.link.own(self._connection)
         return self._connection
 
-    def _bind(self, connection: Connection, role: Role, *, local: str, remote: str) -> None:
+    def _bind(self, role: Role, *, local: str, remote: str) -> None:
         """Sets up the proof, before the channels can open."""
         handshake = Handshake(
             self._terms.me,
@@ -146,25 +167,6 @@ class Attempt:
             await connection.add_candidate(candidate)
         except Exception as error:  # whatever the engine thinks of it: one candidate less
             _log.debug("an ICE candidate of %s was of no use: %s", self._peer, error)
-
-
-class _Mapped:
-    """Whatever ends an attempt gives its link up, and is a LinkError that names the step."""
-
-    def __init__(self, attempt: Attempt) -> None:
-        self._link = attempt.link
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if error is None:
-            return
-        step = self._link.step
-        self._link.abandon(str(error) or "given up")
-        if isinstance(error, Exception) and not isinstance(error, LinkError):
-            said = str(error) if isinstance(error, MeshError) else f"the engine says {error!r}"
-            raise LinkError(step, said) from error
 
 
 def _description(sdp: str) -> str:

@@ -14,7 +14,7 @@ from mesh.limits import (
     MAX_FRAME_BYTES,
     SUSPECT_AFTER_S,
 )
-from mesh.protocol.codec import Close, encode_frame
+from mesh.protocol.codec import Close, decode_frame, encode_frame
 from mesh.protocol.handshake import Handshake
 from mesh.protocol.session import Closed, Delivered, Session
 from mesh.transport.link import Connection, Lane, Link, LinkStats, OnLost, OnMessage, Path
@@ -130,6 +130,7 @@ class SessionLink(Link):
 
     def frame(self, lane: Lane, frame: bytes | str) -> None:
         if self._gone is not None:
+            self._ended_by(frame)
             return
         try:
             if not isinstance(frame, bytes):
@@ -270,6 +271,14 @@ class SessionLink(Link):
                 self.proven.exception()  # seen, also where nobody waits for it any more
         elif not self._closing:
             self._on_lost(self, reason)
+
+    def _ended_by(self, frame: bytes | str) -> None:
+        """After our own CLOSE only one thing of the other side matters: that it says the same."""
+        try:
+            if isinstance(frame, bytes) and isinstance(decode_frame(frame)[0], Close):
+                self._ended.set()
+        except ProtocolError as error:
+            _log.debug("%s sent nonsense at the end: %s", self.peer, error)
 
     async def _close_connection(self, *, wait: bool) -> None:
         """What was said last must arrive, so the other side, having heard it, closes first."""
