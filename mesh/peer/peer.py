@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from mesh.errors import Fault, ItemError, LinkError, ManifestError, NoPlanError, ProtocolError, Refusal
+from mesh.errors import Fault, ItemError, LinkError, ManifestError, NoPlanError, ProtocolError, Refusal, SignalingError
 from mesh.ids import PeerId, PeerName
 from mesh.manifest.graph import Graph, from_json
 from mesh.nodes import Registry
@@ -62,16 +62,22 @@ class Peer:
     ) -> None:
         registry = Registry(allow=allow)
         registry.load_entry_points()
+        modules = [source for source in nodes if source.endswith(".wasm")]
+        nodes = [source for source in nodes if source not in modules]
         for source in nodes:
             registry.load(source)
+        wasm = WasmRuntime(sorted(MODULES.glob("*.wasm")))
+        for source in modules:
+            wasm.load(source)
         self.id = ALONE
         self.name = name or default_name()
         self.room = ""
         self.serves = serve
         self.log = log
+        self._python = PythonRuntime(registry, nodes)
         self.runtimes: Runtimes = {
-            "python": PythonRuntime(registry, nodes),
-            "wasm": WasmRuntime(sorted(MODULES.glob("*.wasm"))),
+            "python": self._python,
+            "wasm": wasm,
         }
         self.types: dict[str, NodeSpec] = offered_types(self.runtimes, allow)
         self._announcement = announcement(self.runtimes, self.types, machine or Machine())
@@ -135,6 +141,13 @@ class Peer:
             await self._network.open()
             self.id, self.room = self._network.signaling.peer, self._network.signaling.room
             self.name = self._network.signaling.name
+            if self.serves and "work" not in self._network.signaling.can:
+                await self._network.close()
+                raise SignalingError("not-allowed", "this invite does not let a peer work; ask for one that does")
+        if self.serves:
+            self._python.warm()  # the first run should not wait for it
+        if self.serves:
+            self._python.warm()  # the first run should not wait for it
         return self
 
     async def __aexit__(
