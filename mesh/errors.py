@@ -5,7 +5,7 @@
     MeshError
     ├── ValueFault            a value that cannot be carried: says where in the value, and what is wrong
     ├── ManifestError         an invalid manifest: carries every Fault
-    │   └── NodeSourceError   a file or module of Python nodes that cannot be loaded, or a wrong node type in it
+    │   └── NodeSourceError   a file or module of nodes that cannot be loaded, or a wrong node type in it
     ├── NoPlanError           no peer fits a node: carries, for each peer, what it lacks
     ├── NodeError             a node raised, trapped, timed out or answered nonsense: the node's fault
     │   ├── NodeTimeout       one call or step took longer than timeout_s
@@ -54,7 +54,7 @@ class ManifestError(MeshError):
 
 
 class NodeSourceError(ManifestError):
-    """A source of Python nodes that cannot be used; the fault's path is the source, or the class."""
+    """A source of nodes that cannot be used; the fault's path is the source, or the class."""
 
     def __init__(self, source: str, message: str) -> None:
         super().__init__([Fault(source, message)])

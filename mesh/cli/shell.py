@@ -19,9 +19,9 @@ nodes_option = click.option(
     "--nodes",
     "node_sources",
     multiple=True,
-    metavar="FILE.py|MODULE",
+    metavar="FILE.py|FILE.wasm|MODULE",
     envvar="MESH_NODES",
-    help="Load Python nodes from a file or a module (repeatable).",
+    help="Load nodes from a Python file, a WebAssembly file or a Python module (repeatable).",
 )
 engine_option = click.option(
     "--engine",

@@ -17,7 +17,7 @@ from typing import Any, Final
 from weakref import WeakSet
 
 from mesh import values
-from mesh.errors import NodeCrashed, NodeError, NodeTimeout, ValueFault
+from mesh.errors import NodeCrashed, NodeError, NodeSourceError, NodeTimeout, ValueFault
 from mesh.limits import DESCRIBE_TIMEOUT_S, MAX_CAUSE_CHARS, MAX_NODE_TYPES, SETUP_TIMEOUT_S
 from mesh.manifest.graph import GraphNode
 from mesh.nodes.spec import ALIASES, NodeSpec
@@ -54,6 +54,15 @@ class WasmRuntime(Runtime):
                 self.add(load(path.read_bytes()))
             except NodeError as error:
                 _log.warning("the module %s is refused: %s", path, error)
+
+    def load(self, source: str) -> None:
+        """Adds the module in a file; NodeSourceError where it cannot be used."""
+        try:
+            self.add(load(Path(source).read_bytes()))
+        except OSError as error:
+            raise NodeSourceError(source, f"it cannot be read: {error.strerror}") from None
+        except NodeError as error:
+            raise NodeSourceError(source, str(error)) from None
 
     def add(self, module: Module) -> None:
         """Makes the module's types known; raises NodeError where one is known already."""
