@@ -16,7 +16,7 @@ from mesh.limits import MAX_CAUSE_CHARS, MAX_SNAPSHOT_BYTES
 from mesh.nodes.base import SKIP, Node
 from mesh.nodes.describe import bind, spec_of
 from mesh.nodes.steps import Steps
-from mesh.values import decode, encode, kind_of, matches
+from mesh.values import Buffer, decode, encode, kind_of, matches
 
 JOIN_LEVELS: Final = 2  # a join's input is a map, with lists for some ports
 
@@ -38,7 +38,7 @@ class NodeInstance:
         """Once, before the first input."""
         await _settle(self._node.setup)
 
-    async def process(self, payload: bytes) -> Step:
+    async def process(self, payload: Buffer) -> Step:
         """One input: the first parts, and whether ``next`` may have more."""
         value = decode(payload, extra_levels=JOIN_LEVELS if self._spec.join else 0)
         if not self._spec.join and not matches(self._spec.accepts, value):
@@ -65,7 +65,7 @@ class NodeInstance:
             raise NodeError(f"its snapshot has {len(state)} bytes, more than {MAX_SNAPSHOT_BYTES}", kind="answer")
         return state
 
-    async def restore(self, state: bytes) -> None:
+    async def restore(self, state: Buffer) -> None:
         """Back to a state."""
         await _settle(self._node.restore, decode(state))
 

@@ -3,9 +3,10 @@
 A nursery, a fresh interpreter that has imported what nodes need, forks a process for each node in milliseconds; no
 thread or socket of the peer is copied into them. Their stdout is the peer's stderr. A process ends with its connection.
 
-The nursery's channel carries ``REQUEST`` from the peer (FORK comes with a file descriptor, END with a process id) and
-``REPLY`` back (the process id, or the exit status, negative for a signal). A node's connection carries frames: a u32
-length, then msgpack, ``[op, arguments]`` there and ``[kind, answer]`` back; ``kind`` is None or that of a NodeError.
+The nursery's channel carries ``REQUEST`` from the peer (FORK comes with the descriptors of a socket and a slab, END
+with a process id) and ``REPLY`` back (the process id, or the exit status, negative for a signal). On a node's socket go
+frames, a u32 length and a list by the slab: ``[op, …arguments]`` there, and back ``[None, more, …parts]`` or an error's
+kind and text.
 """
 
 import asyncio
@@ -16,36 +17,33 @@ import socket
 import struct
 import sys
 from contextlib import suppress
+from functools import cache
 from typing import Any, Final
-
-import msgpack
 
 from mesh.errors import MeshError, NodeError
 from mesh.limits import MAX_STEP_BYTES, STEP_BYTES
 from mesh.nodes import Registry
 from mesh.nodes.instance import NodeInstance
+from mesh.runtimes.slab import Slab
 
 FORK: Final = b"F"
 END: Final = b"E"
 REQUEST: Final = struct.Struct("<cq")
 REPLY: Final = struct.Struct("<q")
 _LENGTH: Final = struct.Struct("<I")
-_registry: Final = Registry()
 
 
-async def read_frame(reader: asyncio.StreamReader) -> Any:
-    """The next message; IncompleteReadError at the end, ValueError for what is none."""
+async def read_frame(reader: asyncio.StreamReader) -> bytes:
+    """The next frame; IncompleteReadError at the end, ValueError for what is none."""
     (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
     if length > MAX_STEP_BYTES:
         raise ValueError(f"a frame of {length} bytes")
-    return msgpack.unpackb(await reader.readexactly(length))
+    return await reader.readexactly(length)
 
 
-def write_frame(writer: asyncio.StreamWriter, message: Any) -> None:
-    """Queues a message."""
-    body = msgpack.packb(message)
-    writer.write(_LENGTH.pack(len(body)))
-    writer.write(body)
+def write_frame(writer: asyncio.StreamWriter, body: bytes) -> None:
+    """Queues a frame."""
+    writer.write(_LENGTH.pack(len(body)) + body)
 
 
 def nursery(channel: socket.socket) -> None:
@@ -53,9 +51,10 @@ def nursery(channel: socket.socket) -> None:
     children: set[int] = set()
     with suppress(ImportError):
         import numpy  # noqa: F401  (for the children)
+    _registry()
     gc.freeze()  # what was imported stays shared with the children
     while True:
-        request, descriptors, _, _ = socket.recv_fds(channel, REQUEST.size, 1)
+        request, descriptors, _, _ = socket.recv_fds(channel, REQUEST.size, 2)
         if len(request) < REQUEST.size:
             break
         verb, pid = REQUEST.unpack(request)
@@ -63,8 +62,9 @@ def nursery(channel: socket.socket) -> None:
             pid = os.fork()
             if pid == 0:
                 channel.close()
-                _live(descriptors[0])
-            os.close(descriptors[0])
+                _live(*descriptors)
+            for descriptor in descriptors:
+                os.close(descriptor)
             children.add(pid)
             channel.sendall(REPLY.pack(pid))
         else:
@@ -85,11 +85,11 @@ def _end(pid: int) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def _live(descriptor: int) -> None:
+def _live(connection: int, slab: int) -> None:
     """A node's process, from fork to end."""
     status = 1
     try:
-        asyncio.run(_serve(socket.socket(fileno=descriptor)))
+        asyncio.run(_serve(socket.socket(fileno=connection), Slab(slab)))
         status = 0
     finally:
         sys.stdout.flush()
@@ -97,37 +97,53 @@ def _live(descriptor: int) -> None:
         os._exit(status)
 
 
-async def _serve(connection: socket.socket) -> None:
+async def _serve(connection: socket.socket, slab: Slab) -> None:
+    """Does what the frames ask for, one after the other."""
     reader, writer = await asyncio.open_connection(sock=connection, limit=STEP_BYTES)
     node: NodeInstance | None = None
     with suppress(asyncio.IncompleteReadError, ConnectionError):
         while True:
-            op, payload = await read_frame(reader)
+            op, *arguments = slab.unpack(await read_frame(reader))
             try:
                 if op == "setup":
-                    node = await _make(*payload)
-                    answer: Any = None
+                    node = await _make(*arguments)
+                    fields = [False]
                 else:
-                    answer = await getattr(node, op)(*payload)
+                    fields = _fields(await getattr(node, op)(*arguments))
             except MeshError as error:
                 kind = error.kind if isinstance(error, NodeError) else "raised"
-                write_frame(writer, [kind, str(error)])
+                write_frame(writer, slab.pack([kind, str(error)]))
             else:
-                write_frame(writer, [None, answer])
+                write_frame(writer, slab.pack([None, *fields]))
             await writer.drain()
             if op == "close":
                 return
 
 
+def _fields(answer: Any) -> list[Any]:
+    """``[more, …parts]`` of what a method of NodeInstance answers: a step, a state, or nothing."""
+    if isinstance(answer, bytes):
+        return [False, answer]
+    parts, more = answer or ([], False)
+    return [more, *parts]
+
+
+@cache
+def _registry() -> Registry:
+    """That of the built-in types, made before the first fork."""
+    return Registry()
+
+
 async def _make(node_type: str, params: bytes, sources: list[str]) -> NodeInstance:
     """Makes the node; what the peer's owner loads is looked at only for a type that is not built in."""
+    registry = _registry()
     try:
-        cls = _registry.get(node_type)
+        cls = registry.get(node_type)
     except NodeError:
-        _registry.load_entry_points()
+        registry.load_entry_points()
         for source in sources:
-            _registry.load(source)
-        cls = _registry.get(node_type)
+            registry.load(source)
+        cls = registry.get(node_type)
     node = NodeInstance(cls, params)
     await node.setup()
     return node

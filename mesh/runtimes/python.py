@@ -16,6 +16,7 @@ from mesh.manifest.graph import GraphNode
 from mesh.nodes import NodeSpec, Registry
 from mesh.runtimes.base import Answer, Instance, Runtime
 from mesh.runtimes.child import END, FORK, REPLY, REQUEST, read_frame, write_frame
+from mesh.runtimes.slab import Slab, new_slab
 
 
 class PythonRuntime(Runtime):
@@ -62,12 +63,14 @@ class PythonInstance(Instance):
         self,
         nursery: "_Nursery",
         pid: int,
+        slab: Slab,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         timeout_s: float,
     ) -> None:
         self._nursery = nursery
         self._pid = pid
+        self._slab = slab
         self._reader = reader
         self._writer = writer
         self._timeout_s = timeout_s
@@ -76,30 +79,33 @@ class PythonInstance(Instance):
     @classmethod
     async def start(cls, nursery: "_Nursery", timeout_s: float) -> "PythonInstance":
         """Forks a process and connects to it."""
+        descriptor = new_slab()
         ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                pid = await nursery.fork(theirs.fileno())
-            except BaseException:
-                ours.close()
-                raise
-        return cls(nursery, pid, *await asyncio.open_connection(sock=ours, limit=STEP_BYTES), timeout_s)
+        try:
+            with theirs:
+                pid = await nursery.fork(theirs.fileno(), descriptor)
+        except BaseException:
+            ours.close()
+            os.close(descriptor)
+            raise
+        streams = await asyncio.open_connection(sock=ours, limit=STEP_BYTES)
+        return cls(nursery, pid, Slab(descriptor), *streams, timeout_s)
 
     async def setup(self, node: GraphNode, sources: list[str]) -> None:
         """Makes the node in the process."""
         await self._call("setup", node.node_type, node.params, sources, timeout_s=SETUP_TIMEOUT_S)
 
     async def process(self, payload: bytes) -> Answer:
-        return _answer(await self._call("process", payload))
+        return await self._call("process", payload)
 
     async def next(self) -> Answer:
-        return _answer(await self._call("next"))
+        return await self._call("next")
 
     async def finish(self) -> Answer:
-        return _answer(await self._call("finish"))
+        return await self._call("finish")
 
     async def snapshot(self) -> bytes:
-        return bytes(await self._call("snapshot"))
+        return (await self._call("snapshot")).parts[0]
 
     async def restore(self, state: bytes) -> None:
         await self._call("restore", state)
@@ -110,15 +116,15 @@ class PythonInstance(Instance):
                 await self._call("close", timeout_s=NODE_CLOSE_TIMEOUT_S)
         await asyncio.shield(self._end())
 
-    async def _call(self, op: str, *arguments: Any, timeout_s: float | None = None) -> Any:
+    async def _call(self, op: str, *arguments: Any, timeout_s: float | None = None) -> Answer:
         """One exchange with the process; what is not an answer in time ends it."""
         if self.ended:
             raise NodeCrashed("its process is gone")
         limit_s = self._timeout_s if timeout_s is None else timeout_s
         try:
-            write_frame(self._writer, [op, arguments])
+            write_frame(self._writer, self._slab.pack([op, *arguments]))
             async with asyncio.timeout(limit_s):
-                kind, answer = await read_frame(self._reader)
+                answer = self._read(await read_frame(self._reader))
         except TimeoutError:
             self._end()
             raise NodeTimeout(f"it took longer than {limit_s:g} s") from None
@@ -130,8 +136,15 @@ class PythonInstance(Instance):
         except asyncio.CancelledError:
             self._end()
             raise
+        return answer
+
+    def _read(self, body: bytes) -> Answer:
+        """The answer in a frame, or the NodeError."""
+        kind, detail, *parts = self._slab.unpack(body)
         if kind is not None:
-            raise NodeError(str(answer), kind=str(kind))
+            raise NodeError(str(detail), kind=str(kind))
+        answer = Answer(tuple(map(bytes, parts)), bool(detail))
+        self._slab.trim()
         return answer
 
     @property
@@ -143,13 +156,9 @@ class PythonInstance(Instance):
         """Kills the process unless it is dead; the task answers its exit status."""
         if self._ending is None:
             self._writer.close()
+            self._slab.close()
             self._ending = asyncio.create_task(self._nursery.end(self._pid))
         return self._ending
-
-
-def _answer(step: Any) -> Answer:
-    parts, more = step
-    return Answer(tuple(parts), bool(more))
 
 
 def _obituary(status: int) -> str:
@@ -182,9 +191,9 @@ class _Nursery:
                 )
         return self._channel
 
-    async def fork(self, descriptor: int) -> int:
-        """A process that serves the socket ``descriptor``; its id."""
-        return await self._ask(FORK, 0, descriptor)
+    async def fork(self, connection: int, slab: int) -> int:
+        """A process that serves the socket and the slab of these descriptors; its id."""
+        return await self._ask(FORK, 0, connection, slab)
 
     async def end(self, pid: int) -> int:
         """Kills a process, unless it is dead; its exit status."""
