@@ -67,6 +67,7 @@ class SignalingClient:
         self._catalog: dict[str, list[dict[str, Any]]] = {}
         self._own_digest: str | None = None  # the server tells the types of a digest once, so ours counts as used
         self._unconfirmed: set[PeerId] = set()  # peers of before a restart that have not come back
+        self._connection: ClientConnection | None = None
         self._outbox: asyncio.Queue[bytes] | None = None  # None while the server is away
         self._ice: list[asyncio.Future[list[dict[str, Any]]]] = []
         self._plans: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -78,8 +79,8 @@ class SignalingClient:
 
     async def connect(self) -> None:
         """Joins the room. Raises SignalingError with the server's code, or ``away`` where nobody answers."""
-        connection = await self._join()
-        self._staying = asyncio.create_task(self._stay(connection))
+        await self._join()
+        self._staying = asyncio.create_task(self._stay())
 
     @property
     def connected(self) -> bool:
@@ -98,6 +99,9 @@ class SignalingClient:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._outbox = None
+        if self._connection is not None:
+            await self._connection.close()
         self.peers.clear()
 
     async def relay(self, to: PeerId, data: Mapping[str, Any]) -> None:
@@ -162,8 +166,8 @@ class SignalingClient:
 
     # The connection
 
-    async def _join(self) -> ClientConnection:
-        """A connection that has joined, its first message dealt with. Raises SignalingError."""
+    async def _join(self) -> None:
+        """Makes the connection and enters the room by it; raises SignalingError."""
         server = self._invite.server
         try:
             connection = await connect(
@@ -193,8 +197,8 @@ class SignalingClient:
         except BaseException:
             await connection.close()
             raise
+        self._connection = connection
         self._enter(joined)
-        return connection
 
     def _join_message(self, challenge: said.Challenge) -> dict[str, Any]:
         if challenge.version != VERSION:
@@ -211,9 +215,9 @@ class SignalingClient:
             "announce": self._announcement,
         }
 
-    async def _stay(self, connection: ClientConnection) -> None:
+    async def _stay(self) -> None:
         """Keeps the place in the room; raises SignalingError where the server will not have us back."""
-        while True:
+        while (connection := self._connection) is not None:
             sending = [asyncio.create_task(work) for work in (self._write(connection), self._beat())]
             try:
                 async for data in connection:
@@ -228,7 +232,7 @@ class SignalingClient:
                 for task in sending:
                     task.cancel()
                 await asyncio.gather(*sending, connection.close(), return_exceptions=True)
-            connection = await self._rejoin()
+            await self._rejoin()
 
     def _lose(self, error: SignalingError) -> None:
         waiting: list[asyncio.Future[Any]] = [*self._ice, *self._plans.values()]
@@ -240,7 +244,7 @@ class SignalingClient:
             raise error
         _log.info("signaling is away: %s", error)
 
-    async def _rejoin(self) -> ClientConnection:
+    async def _rejoin(self) -> None:
         # Measured: spreading every try over the same short time brings a whole room back sooner than backing off does.
         spread = max(1.0, len(self.peers) / 1000)
         while True:
