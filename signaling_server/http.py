@@ -57,8 +57,8 @@ class Site:
 
     def answer(self, request: Request, *, home: str | None, health: Mapping[str, Any]) -> Response | None:
         """The response; None lets a WebSocket in. ``home`` is where ``/`` leads a browser, if anywhere."""
-        path = unquote(urlsplit(request.path).path)
-        host = request.headers.get("Host", "")
+        path = unquote(request.path.partition("?")[0])
+        host = _header(request, "Host")
         if self.local and not self._is_known(host):
             return _text(HTTPStatus.MISDIRECTED_REQUEST, f"This server does not answer to the name {host!r}.")
         if path == WEBSOCKET:
@@ -77,24 +77,38 @@ class Site:
         return _send(asset, request)
 
     def _is_known(self, host: str) -> bool:
-        name = urlsplit(f"//{host}").hostname
-        return name in LOCAL_NAMES or name in {urlsplit(origin).hostname for origin in self.origins}
+        name = _name(host)
+        return name in LOCAL_NAMES or name in {_name(origin.partition("://")[2]) for origin in self.origins}
 
     def _refuse_origin(self, request: Request, host: str) -> Response | None:
         """Browsers say which page opens a WebSocket; pages of other sites may not, programs may."""
-        origin = request.headers.get("Origin")
-        if origin is None or origin in self.origins or urlsplit(origin).netloc == host:
+        origin = _header(request, "Origin")
+        if not request.headers.get_all("Origin") or origin in self.origins or origin.partition("://")[2] == host:
             return None
         return _text(
             HTTPStatus.FORBIDDEN, f"Pages of {origin} may not connect; the operator allows them with --origin."
         )
 
 
+def _header(request: Request, name: str) -> str:
+    """Its value; empty where it is absent or stands there more than once."""
+    values = request.headers.get_all(name)
+    return values[0] if len(values) == 1 else ""
+
+
+def _name(host: str) -> str:
+    """The name in ``name:port``, empty where there is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # a bracket without its partner
+        return ""
+
+
 def _send(asset: Asset, request: Request) -> Response:
-    encoding = asset.encoding_for(request.headers.get("Accept-Encoding", ""))
+    encoding = asset.encoding_for(_header(request, "Accept-Encoding"))
     etag = f'"{asset.etag}{"-" if encoding else ""}{encoding}"'
     headers = {"Cache-Control": asset.cache_control, "ETag": etag, "Vary": "Accept-Encoding"}
-    if etag in [each.strip().removeprefix("W/") for each in request.headers.get("If-None-Match", "").split(",")]:
+    if etag in [each.strip().removeprefix("W/") for each in _header(request, "If-None-Match").split(",")]:
         return _respond(HTTPStatus.NOT_MODIFIED, b"", headers)
     headers["Content-Type"] = asset.content_type
     if encoding:
@@ -110,5 +124,7 @@ def _text(status: HTTPStatus, text: str, **headers: str) -> Response:
 
 
 def _respond(status: HTTPStatus, body: bytes, headers: Mapping[str, str]) -> Response:
-    every = {"Date": formatdate(usegmt=True), "Connection": "close", "Content-Length": str(len(body))}
+    every = {"Date": formatdate(usegmt=True), "Connection": "close"}
+    if status is not HTTPStatus.NOT_MODIFIED:
+        every["Content-Length"] = str(len(body))
     return Response(status, status.phrase, Headers({**every, **SECURITY_HEADERS, **headers}), body)

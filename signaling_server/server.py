@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from mesh.errors import ValueFault
-from mesh.limits import HTTP_TIMEOUT_S, KICK_TIMEOUT_S, MAX_SIGNALING_BYTES, PRESENCE_INTERVAL_S
+from mesh.limits import HTTP_TIMEOUT_S, KICK_TIMEOUT_S, MAX_CLIENTS, MAX_SIGNALING_BYTES, PRESENCE_INTERVAL_S
 from mesh.protocol.grants import ENTROPY_BYTES, RIGHTS, Invite, RoomKeys, is_room
 from signaling_server.client import Client, Socket
 from signaling_server.http import Site
@@ -103,6 +104,8 @@ async def serve(config: Config) -> AsyncIterator[Server]:
         await _converse(hub, connection, plans)
 
     def on_request(connection: ServerConnection, request: Request) -> Response | None:
+        if len(hub.clients) >= MAX_CLIENTS:
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "This server has no place for another client.\n")
         return site.answer(request, home=server.home, health=hub.health())
 
     async with serve_websockets(
