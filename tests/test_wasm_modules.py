@@ -9,6 +9,7 @@ import numpy
 import pytest
 import wasmtime
 
+from mesh.errors import NodeSourceError
 from mesh.limits import MAX_WASM_MEMORY_BYTES
 from mesh.manifest.graph import GraphNode
 from mesh.nodes.spec import NodeSpec
@@ -118,6 +119,20 @@ def test_only_stats_has_state() -> None:
     assert list(stateful) == ["Stats"]
     assert stateful["Stats"].snapshots
     assert stateful["Stats"].finishes
+
+
+def test_a_file_of_the_owner_is_loaded_or_says_why_not(tmp_path: Path) -> None:
+    runtime = WasmRuntime([])
+    runtime.load(str(module("basics")))
+    assert "MultiplyNode" in {spec.node_type for spec in runtime.types()}
+    (tmp_path / "text.wasm").write_text("no module")
+    for source, reason in [
+        (module("basics"), "another module"),
+        (tmp_path / "text.wasm", "no WebAssembly"),
+        (tmp_path / "absent.wasm", "cannot be read"),
+    ]:
+        with pytest.raises(NodeSourceError, match=f"{source.name}: .*{reason}"):
+            runtime.load(str(source))
 
 
 type Parts = Callable[..., Any]

@@ -75,6 +75,7 @@ impl Filter<'_> {
         let bank: Vec<_> = (0..kept as u64).map(|phase| self.weights(phase as f64 / phases as f64)).collect();
         let mut output = vec![0.0; frames * audio.width()];
         for (n, frame) in output.chunks_exact_mut(audio.width()).enumerate() {
+            // in frames of the input, times `to`: whole numbers, so that long sounds stay in time
             let time = n as u64 * self.from;
             let phase = time % self.to * phases / self.to;
             let weights = match bank.get(phase as usize) {

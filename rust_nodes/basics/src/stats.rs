@@ -28,20 +28,22 @@ impl ToValue for Summary {
 
 impl FromValue<'_> for Summary {
     fn from_value(value: Value<'_>) -> Result<Self> {
-        match value {
-            Value::Map(entries) => match entries[..] {
-                [
-                    ("count", Value::Int(count)),
-                    ("mean", Value::Float(mean)),
-                    ("min", Value::Float(min)),
-                    ("max", Value::Float(max)),
-                ] => Ok(Summary { count, mean, min, max }),
-                _ => Err("this is no state of Stats".into()),
-            },
-            _ => Err("this is no state of Stats".into()),
+        let Value::Map(entries) = value else {
+            return Err(NO_STATE.into());
+        };
+        match entries[..] {
+            [
+                ("count", Value::Int(count)),
+                ("mean", Value::Float(mean)),
+                ("min", Value::Float(min)),
+                ("max", Value::Float(max)),
+            ] => Ok(Summary { count, mean, min, max }),
+            _ => Err(NO_STATE.into()),
         }
     }
 }
+
+const NO_STATE: &str = "this is no state of Stats";
 
 pub struct Stats(Summary);
 

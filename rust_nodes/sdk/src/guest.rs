@@ -78,11 +78,7 @@ impl<M: Module> Guest for M {
     }
 }
 
-/// Makes the module: lists its node types, each named by its struct.
-///
-/// ```ignore
-/// remotemedia_node::export_nodes!(Scale, Shout);
-/// ```
+/// Makes the module of its node types, each named by its struct: `export_nodes!(Scale, Words);`
 #[macro_export]
 macro_rules! export_nodes {
     ($($node:ident),+ $(,)?) => {
