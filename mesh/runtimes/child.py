@@ -1,4 +1,4 @@
-"""The processes of Python nodes: ``python -m mesh.runtimes.child FD``.
+"""The processes of Python nodes. None of this runs in the peer but the frames.
 
 A nursery, a fresh interpreter that has imported what nodes need, forks a process for each node in milliseconds; no
 thread or socket of the peer is copied into them. Their stdout is the peer's stderr. A process ends with its connection.
@@ -16,6 +16,7 @@ import signal
 import socket
 import struct
 import sys
+import traceback
 from contextlib import suppress
 from functools import cache
 from typing import Any, Final
@@ -46,8 +47,9 @@ def write_frame(writer: asyncio.StreamWriter, body: bytes) -> None:
     writer.write(_LENGTH.pack(len(body)) + body)
 
 
-def nursery(channel: socket.socket) -> None:
+def nursery(descriptor: int) -> None:
     """Forks and ends processes until the peer closes the channel, then ends those that are left."""
+    channel = socket.socket(fileno=descriptor)
     children: set[int] = set()
     with suppress(ImportError):
         import numpy  # noqa: F401  (for the children)
@@ -91,6 +93,8 @@ def _live(connection: int, slab: int) -> None:
     try:
         asyncio.run(_serve(socket.socket(fileno=connection), Slab(slab)))
         status = 0
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -147,7 +151,3 @@ async def _make(node_type: str, params: bytes, sources: list[str]) -> NodeInstan
     node = NodeInstance(cls, params)
     await node.setup()
     return node
-
-
-if __name__ == "__main__":
-    nursery(socket.socket(fileno=int(sys.argv[1])))

@@ -1,6 +1,7 @@
 """Python nodes, each in a process of its own: one that blocks, leaks or dies takes nobody along."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -8,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from mesh.errors import NodeCrashed, NodeError, NodeTimeout
 from mesh.limits import MAX_CAUSE_CHARS, NODE_CLOSE_TIMEOUT_S, SETUP_TIMEOUT_S, STEP_BYTES
@@ -17,6 +18,12 @@ from mesh.nodes import NodeSpec, Registry
 from mesh.runtimes.base import Answer, Instance, Runtime
 from mesh.runtimes.child import END, FORK, REPLY, REQUEST, read_frame, write_frame
 from mesh.runtimes.slab import Slab, new_slab
+
+# imports what this process would import; not by PYTHONPATH, which the nodes' own subprocesses would inherit
+_NURSERY: Final = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
+    "from mesh.runtimes.child import nursery; nursery(int(sys.argv[1]))"
+)
 
 
 class PythonRuntime(Runtime):
@@ -41,7 +48,13 @@ class PythonRuntime(Runtime):
     async def create(self, node: GraphNode) -> Instance:
         """A process for the node; NodeError where its class is not there or does not want to."""
         self._registry.get(node.node_type)
-        instance = await PythonInstance.start(self._nursery, node.timeout_s)
+        # not to be cancelled half way: the descriptors would be closed before they were sent
+        starting = asyncio.create_task(PythonInstance.start(self._nursery, node.timeout_s))
+        try:
+            instance = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            starting.add_done_callback(_abandon)
+            raise
         self._instances = [each for each in self._instances if not each.ended] + [instance]
         try:
             await instance.setup(node, self._sources)
@@ -114,7 +127,7 @@ class PythonInstance(Instance):
         if not self.ended:
             with suppress(NodeError):
                 await self._call("close", timeout_s=NODE_CLOSE_TIMEOUT_S)
-        await asyncio.shield(self._end())
+        await asyncio.shield(self.kill())
 
     async def _call(self, op: str, *arguments: Any, timeout_s: float | None = None) -> Answer:
         """One exchange with the process; what is not an answer in time ends it."""
@@ -126,15 +139,15 @@ class PythonInstance(Instance):
             async with asyncio.timeout(limit_s):
                 answer = self._read(await read_frame(self._reader))
         except TimeoutError:
-            self._end()
+            self.kill()
             raise NodeTimeout(f"it took longer than {limit_s:g} s") from None
         except (asyncio.IncompleteReadError, ConnectionError):
-            raise NodeCrashed(_obituary(await asyncio.shield(self._end()))) from None
+            raise NodeCrashed(_obituary(await asyncio.shield(self.kill()))) from None
         except (ValueError, TypeError) as error:
-            self._end()
+            self.kill()
             raise NodeCrashed(f"its process answered nonsense: {error}"[:MAX_CAUSE_CHARS]) from None
         except asyncio.CancelledError:
-            self._end()
+            self.kill()
             raise
         return answer
 
@@ -152,13 +165,19 @@ class PythonInstance(Instance):
         """Whether its process is gone."""
         return self._ending is not None
 
-    def _end(self) -> asyncio.Task[int]:
+    def kill(self) -> asyncio.Task[int]:
         """Kills the process unless it is dead; the task answers its exit status."""
         if self._ending is None:
             self._writer.close()
             self._slab.close()
             self._ending = asyncio.create_task(self._nursery.end(self._pid))
         return self._ending
+
+
+def _abandon(started: asyncio.Task[PythonInstance]) -> None:
+    """Ends a process that came too late."""
+    if not started.cancelled() and not started.exception():
+        started.result().kill()
 
 
 def _obituary(status: int) -> str:
@@ -182,11 +201,10 @@ class _Nursery:
             self._channel.setblocking(False)
             with theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-u", "-P", "-m", "mesh.runtimes.child", str(theirs.fileno())],
+                    [sys.executable, "-u", "-P", "-c", _NURSERY, str(theirs.fileno()), json.dumps(sys.path)],
                     stdin=subprocess.DEVNULL,
                     stdout=2,  # our stdout is for results
                     pass_fds=[theirs.fileno()],
-                    env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
                     start_new_session=True,  # Ctrl-C in the terminal is for us
                 )
         return self._channel

@@ -185,3 +185,8 @@ def abandoned(value: int):
         yield from range(1000)
     finally:
         print("abandoned", value, file=sys.stderr)
+
+
+@node
+def environment(value: str) -> str:
+    return os.environ.get(value, "")

@@ -253,3 +253,16 @@ def test_a_process_ends_with_a_parent_that_was_killed():
     while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+async def test_a_create_that_is_cancelled_leaves_no_process(make, runtime):
+    creating = asyncio.ensure_future(make("SlowSetup"))
+    await asyncio.sleep(0)
+    creating.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await creating
+    assert await one(await make("PassThrough"), 1) == 1
+
+
+async def test_subprocesses_of_nodes_have_the_environment_of_the_peer(make):
+    assert await one(await make("environment"), "PYTHONPATH") == os.environ.get("PYTHONPATH", "")
