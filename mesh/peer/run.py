@@ -71,6 +71,7 @@ class Run:
         self._driver: Driver | None = None
         self._site: Site | None = None
         self._workers: set[PeerId] = set()
+        self._names: dict[PeerId, str] = {}  # as they were when the run began: a peer that left has none any more
         self._ready: dict[PeerId, asyncio.Future[None]] = {}
         self._stats: dict[PeerId, Mapping[str, Any]] = {}
         self._result: Result | None = None
@@ -129,6 +130,7 @@ class Run:
         self.name, self.graph, self.plan = planned.name, planned.graph, planned.plan
         placement = Placement.from_plan(planned.graph, self._peer.id, planned.plan)
         self._workers = placement.peers() - {self._peer.id}
+        self._names = {worker: self._peer.name_of(worker) for worker in self._workers}
         self._phase = "connecting"
         self._driver = Driver(planned.graph, on_error=self._on_error)
         self._site = Site(
@@ -318,7 +320,7 @@ class Run:
         return self.key.driver, self.key.run, self.plan["epoch"] if self.plan else 0
 
     def _name(self, peer: PeerId) -> str:
-        return DRIVER if peer == self._peer.id else self._peer.name_of(peer)
+        return DRIVER if peer == self._peer.id else self._names.get(peer, peer)
 
     def _placement(self) -> dict[str, list[str]]:
         steps = self.plan["steps"] if self.plan else [{"nodes": {}}]

@@ -210,7 +210,7 @@ def test_a_python_driver_uses_the_tab(tab: Tab, room: Room, tmp_path: Path, name
     )
     assert results(done) == expected
     placement = json.loads(receipt.read_text())["epochs"][0]["placement"]
-    assert {"tab", "ada"} >= {peer for peers in placement.values() for peer in peers} >= {"tab"}
+    assert ["tab"] in placement.values()
 
 
 def test_tabs_work_for_one_another(tab: Tab, context: BrowserContext, room: Room) -> None:

@@ -7,7 +7,7 @@ import type { NodeSpec, Runtime } from "../runtimes/base";
 import { type PyodideProgress, PyodideRuntime } from "../runtimes/pyodide";
 import { WasmRuntime } from "../runtimes/wasm";
 import type { Link } from "../transport/link";
-import { type Announcement, announcement, offeredTypes } from "./announce";
+import type { Runtimes } from "./host";
 import { Hosting, type Home as HostingHome, type Sender, type Start } from "./hosting";
 import { Network, type Receiver } from "./network";
 import { type Home, type Items, type Planned, Run } from "./run";
@@ -38,7 +38,7 @@ export class Peer extends EventTarget implements PeerApi, Home, HostingHome, Rec
   readonly id: string;
   readonly name: string;
   readonly room: string;
-  readonly runtimes: ReadonlyMap<RuntimeName, Runtime>;
+  readonly runtimes: Runtimes;
   /** The registry, this peer included. */
   readonly peers = new Map<string, PeerRecord>();
   types: ReadonlyMap<string, NodeSpec> = new Map();
@@ -228,4 +228,39 @@ export class Peer extends EventTarget implements PeerApi, Home, HostingHome, Rec
   signalingChanged(state: "connected" | "away"): void {
     this.dispatchEvent(new CustomEvent("signaling", { detail: state }));
   }
+}
+
+type Announcement = Pick<PeerRecord, "kind" | "runtimes" | "types" | "caps" | "slots" | "pyodide"> & {
+  speed: Record<string, number>;
+};
+
+/** Every type that runs here, with the runtimes it has; the first runtime's words describe it. */
+async function offeredTypes(runtimes: Runtimes): Promise<Map<string, NodeSpec>> {
+  const types = new Map<string, NodeSpec & { runtimes: RuntimeName[] }>();
+  for (const [name, runtime] of runtimes) {
+    for (const spec of await runtime.types()) {
+      const known = types.get(spec.node_type) ?? { ...spec, runtimes: [] };
+      types.set(spec.node_type, { ...known, runtimes: [...known.runtimes, name] });
+    }
+  }
+  return types;
+}
+
+/** The whole announcement of a tab. A tab cannot see the machine's memory beyond a coarse hint. */
+function announcement(
+  runtimes: Runtimes,
+  types: ReadonlyMap<string, NodeSpec>,
+  pyodide: NonNullable<PeerRecord["pyodide"]>,
+): Announcement {
+  const cores = navigator.hardwareConcurrency;
+  const memory = (navigator as { deviceMemory?: number }).deviceMemory ?? 1;
+  return {
+    kind: "browser",
+    runtimes: [...runtimes.keys()],
+    types: [...types.values()],
+    caps: { cores, arch: "wasm32", memory_gb: memory, labels: {} },
+    slots: Math.max(1, cores - 1),
+    speed: {},
+    pyodide,
+  };
 }

@@ -1,14 +1,13 @@
 /** A run that this peer drives: plan, start everywhere, feed, gather, receipt. */
 
 import { Deferred } from "../deferred";
-import limits from "../generated/limits.json";
 import type { Message } from "../protocol/messages";
 import { Driver, type DriverInstruction, type Failure } from "../run/driver";
 import type { Frame, Instruction } from "../run/events";
 import type { Graph, Plan } from "../run/graph";
 import { type Runtimes, summaries } from "./host";
 import { Placement } from "./placement";
-import { type Account, progressOf, readError, readStats, receiptOf, reportOf, type WorkerStats } from "./receipt";
+import { type Account, progressOf, readError, receiptOf, reportOf } from "./receipt";
 import { type Ends, type Outside, type RunKey, Site } from "./site";
 import {
   type ItemFailure,
@@ -20,11 +19,13 @@ import {
   type RunOptions,
   type RunProgress,
 } from "./types";
+import { Workers, type Home as WorkersHome } from "./workers";
 
 const DRIVER = "driver";
+/** Between two questions for the workers' times. */
+const STATS_MS = 1000;
 const STATS_TIMEOUT_MS = 2000;
 const PROGRESS_MS = 250;
-const SETUP_TIMEOUT_MS = limits.SETUP_TIMEOUT_S * 1000;
 
 export type Items = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
@@ -36,12 +37,10 @@ export interface Planned {
 }
 
 /** What a run needs of its peer. */
-export interface Home {
+export interface Home extends WorkersHome {
   readonly id: string;
   readonly runtimes: Runtimes;
   plan(manifest: string, pins: Record<string, string>): Promise<Planned>;
-  linkTo(peer: string): Promise<void>;
-  post(peer: string, message: Message): void;
   nameOf(peer: string): string;
   report(run: object): void;
   /** What calls took here (ms), by node type and runtime. */
@@ -56,13 +55,12 @@ export class Run implements RunHandle, Outside, Ends {
   readonly receipt: Promise<Receipt>;
   private readonly started = performance.now();
   private readonly failures: ItemFailure[] = [];
-  private readonly workers = new Map<string, Deferred<void>>();
-  private readonly stats = new Map<string, WorkerStats>();
   private state: RunProgress["state"] = "planning";
   private detail = "asking for a plan";
   private error: Error | undefined;
   private made: Planned | undefined;
   private driver: Driver | undefined;
+  private workers: Workers | undefined;
   /** This peer's own part of the run, once there is a plan. */
   site: Site | undefined;
   private result: Result | undefined;
@@ -112,6 +110,7 @@ export class Run implements RunHandle, Outside, Ends {
 
   private async course(): Promise<Receipt> {
     const ticking = setInterval(() => this.tell(), PROGRESS_MS);
+    const asking = setInterval(() => this.state === "running" && this.workers?.ask(), STATS_MS);
     try {
       await this.prepare();
       if (!this.over) this.enter("running", "");
@@ -121,6 +120,7 @@ export class Run implements RunHandle, Outside, Ends {
       this.end("failed", error instanceof Error ? error : new Error(String(error)));
     }
     clearInterval(ticking);
+    clearInterval(asking);
     return this.close();
   }
 
@@ -130,9 +130,8 @@ export class Run implements RunHandle, Outside, Ends {
     if (this.made === undefined) return;
     const { graph, plan } = this.made;
     const placement = Placement.fromPlan(graph, this.home.id, plan);
-    for (const peer of placement.peers()) {
-      if (peer !== this.home.id) this.workers.set(peer, new Deferred<void>());
-    }
+    const names = Array.from(placement.peers(), (peer) => [peer, this.home.nameOf(peer)] as const);
+    this.workers = new Workers(this.home, this.address(), new Map([...names, [this.home.id, DRIVER]]));
     this.driver = new Driver(graph, { onError: this.options.onError ?? "stop" });
     this.site = new Site({
       key: this.key,
@@ -144,34 +143,18 @@ export class Run implements RunHandle, Outside, Ends {
       outside: this,
       ends: this,
     });
-    this.enter("connecting", [...this.workers.keys()].map((peer) => this.home.nameOf(peer)).join(", "));
-    await this.unlessOver(Promise.all([this.setUpHere(), ...[...this.workers].map((worker) => this.start(...worker))]));
+    await this.unlessOver(Promise.all([this.site.host.setup(), this.startWorkers()]));
   }
 
-  private async setUpHere(): Promise<void> {
-    if (this.workers.size === 0) this.enter("loading", "setting up the nodes");
-    await this.site!.host.setup();
-  }
-
-  /** START, and the worker's READY; rejects where it refuses, is lost or takes too long. */
-  private async start(worker: string, ready: Deferred<void>): Promise<void> {
-    ready.promise.catch(() => {}); // it may be refused before anybody waits
-    await this.home.linkTo(worker);
-    if (this.over) return;
+  private async startWorkers(): Promise<void> {
     const { graph, plan } = this.made!;
-    const body = {
-      graph,
-      plan: { epoch: plan.epoch, steps: plan.steps },
-      names: Object.fromEntries([...this.workers.keys(), this.home.id].map((peer) => [peer, this.nameOf(peer)])),
-      on_error: this.options.onError ?? "stop",
-    };
-    this.enter("loading", `waiting for ${this.nameOf(worker)}`);
-    this.home.post(worker, { type: "START", ...this.address(), body });
-    const late = setTimeout(() => {
-      const limit = `${limits.SETUP_TIMEOUT_S} s`;
-      ready.reject(new RunError(`${this.nameOf(worker)} did not set up its nodes within ${limit}`));
-    }, SETUP_TIMEOUT_MS);
-    await ready.promise.finally(() => clearTimeout(late));
+    const workers = this.workers!;
+    this.enter("connecting", workers.list());
+    await workers.connect();
+    if (this.over) return;
+    this.enter("loading", workers.list());
+    const { epoch, steps } = plan;
+    await workers.start({ graph, plan: { epoch, steps }, on_error: this.options.onError ?? "stop" });
   }
 
   /** Admits items as the window and the credit of the sources allow. */
@@ -194,9 +177,7 @@ export class Run implements RunHandle, Outside, Ends {
   /** Frees the run everywhere and writes the receipt. */
   private async close(): Promise<Receipt> {
     if (this.state === "done") await this.gatherStats();
-    for (const peer of this.workers.keys()) {
-      this.home.post(peer, { type: "STOP", ...this.address(), text: this.state });
-    }
+    this.workers?.stop(this.state);
     this.site?.close();
     if (this.site) this.home.learn(this.site.host.costs());
     this.closed = true;
@@ -206,15 +187,15 @@ export class Run implements RunHandle, Outside, Ends {
     return receiptOf(this.account());
   }
 
+  /** The times of the workers, complete now. */
   private async gatherStats(): Promise<void> {
-    const { driver, run } = this.key;
-    for (const peer of this.workers.keys()) this.home.post(peer, { type: "STATS", driver, run });
+    this.workers!.ask();
     let late = false;
     const timer = setTimeout(() => {
       late = true;
       this.notify();
     }, STATS_TIMEOUT_MS);
-    while (!late && this.stats.size < this.workers.size) await this.changed.promise;
+    while (!late && this.workers!.unanswered > 0) await this.changed.promise;
     clearTimeout(timer);
   }
 
@@ -323,24 +304,25 @@ export class Run implements RunHandle, Outside, Ends {
 
   /** A message of one of the run's workers; throws where it is none of theirs to send. */
   receive(sender: string, message: Message): void {
-    const ready = this.workers.get(sender);
-    if (ready === undefined) throw new Error(`${sender} has no part in run ${this.id}`);
+    const { workers } = this;
+    if (!workers?.has(sender)) throw new Error(`${sender} has no part in run ${this.id}`);
     if (this.over && message.type !== "STATS_REPLY") return;
+    if ("epoch" in message && message.epoch !== this.made!.plan.epoch) return;
     switch (message.type) {
       case "READY":
-        ready.resolve();
+        workers.isReady(sender);
         break;
       case "REFUSED":
-        ready.reject(new RunError(`${this.nameOf(sender)} refused: ${message.text}`));
+        workers.refused(sender, `refused: ${message.text}`);
         break;
       case "ERROR":
-        this.carryOut(this.driver!.error(...readError(message.body), this.nameOf(sender)));
+        this.carryOut(this.driver!.error(...readError(message.body), workers.nameOf(sender)));
         break;
       case "FAILED":
         this.carryOut(this.driver!.fail(message.text));
         break;
       case "STATS_REPLY":
-        this.stats.set(sender, readStats(message.body));
+        workers.answered(sender, message.body);
         this.notify();
         break;
       case "CREDIT":
@@ -356,7 +338,8 @@ export class Run implements RunHandle, Outside, Ends {
 
   /** A peer is gone; if it has a part in the run, the run ends here. */
   lost(peer: string, reason: string): void {
-    if (this.workers.has(peer)) this.end("failed", new RunError(`peer ${this.nameOf(peer)} was lost: ${reason}`));
+    const { workers } = this;
+    if (workers?.has(peer)) this.end("failed", new RunError(`peer ${workers.nameOf(peer)} was lost: ${reason}`));
   }
 
   // What it says of itself
@@ -365,23 +348,20 @@ export class Run implements RunHandle, Outside, Ends {
     return { ...this.key, epoch: this.made!.plan.epoch };
   }
 
-  private nameOf(peer: string): string {
-    return peer === this.home.id ? DRIVER : this.home.nameOf(peer);
-  }
-
   private placement(): Record<string, string[]> {
     const places = Object.entries(this.made?.plan.steps.at(-1)?.nodes ?? {});
-    return Object.fromEntries(places.map(([node, { on }]) => [node, on.map((seat) => this.nameOf(seat.peer))]));
+    return Object.fromEntries(places.map(([node, { on }]) => [node, on.map(({ peer }) => this.workers!.nameOf(peer))]));
   }
 
   private nodeMs(): Record<string, NodeTimes> {
-    const remote = [...this.stats.values()].map((stats) => stats.nodes);
+    const remote = Array.from(this.workers?.stats.values() ?? [], (stats) => stats.nodes);
     return Object.assign({}, this.site && summaries(this.site.host.times), ...remote);
   }
 
   private linkBytes(): Record<string, number> {
-    const sent = [...(this.site?.sent ?? [])].map(([to, bytes]) => [`${DRIVER}->${this.nameOf(to)}`, bytes]);
-    return Object.assign(Object.fromEntries(sent), ...[...this.stats.values()].map((stats) => stats.links));
+    const remote = Array.from(this.workers?.stats.values() ?? [], (stats) => stats.links);
+    const sent = Array.from(this.site?.sent ?? [], ([to, bytes]) => [`${DRIVER}->${this.workers!.nameOf(to)}`, bytes]);
+    return Object.assign(Object.fromEntries(sent), ...remote);
   }
 
   private account(): Account {
