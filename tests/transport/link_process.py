@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 
-from rooms import ANA, BOB, Relayed, Room
+from link_rooms import ANA, BOB, Relayed, Room
 
 from mesh.ids import PeerId
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from rooms import ANA, BOB, Member, Relayed, Room
+from link_rooms import ANA, BOB, Member, Relayed, Room
 
 from mesh.errors import LinkError
 from mesh.ids import PeerId
@@ -42,8 +42,9 @@ async def two_processes(engine: str) -> AsyncIterator[tuple[Member, asyncio.subp
     """Ana here, linked to Bob in another process."""
     script = Path(__file__).with_name("link_process.py")
     pipe = asyncio.subprocess.PIPE
+    environment = {**os.environ, "PYTHONPATH": str(script.parents[1])}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, script, engine, stdin=pipe, stdout=pipe, limit=1 << 20
+        sys.executable, script, engine, stdin=pipe, stdout=pipe, limit=1 << 20, env=environment
     )
     async with Half(process) as room:
         ana = room.add(ANA, engine)

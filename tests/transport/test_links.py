@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from rooms import ANA, BOB, EVE, Member, Relayed, Room, pair
+from link_rooms import ANA, BOB, EVE, Member, Relayed, Room, pair
 
 from mesh.errors import LinkError
 from mesh.ids import PeerId

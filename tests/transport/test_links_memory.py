@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from rooms import ANA, BOB, EVE, Member, Relayed, Room, pair
+from link_rooms import ANA, BOB, EVE, Member, Relayed, Room, pair
 
 from mesh.errors import LinkError, ProtocolError, ValueFault
 from mesh.ids import PeerId
