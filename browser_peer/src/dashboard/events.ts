@@ -43,7 +43,7 @@ export class EventsPanel {
           "li",
           { class: event.kind === "lost" || /: failed/.test(event.text) ? "loud" : "" },
           h("time", { class: "muted" }, new Date(event.t * 1000).toLocaleTimeString("en-GB")),
-          icon(ICONS[event.kind] ?? "circle"),
+          icon(/: (failed|cancelled)/.test(event.text) ? "cross" : (ICONS[event.kind] ?? "circle")),
           h("span", {}, event.text),
         ),
       ),
@@ -125,7 +125,8 @@ function rank(peer: RoomPeer): number {
 }
 
 function howItWent(peer: RoomPeer): string {
-  return peer.gone!.reason === "silent" ? "went silent" : "left";
+  if (peer.gone!.reason === "silent") return "went silent";
+  return severity(peer) === "lost" ? "was lost" : "left";
 }
 
 function consequence(peer: RoomPeer): string {

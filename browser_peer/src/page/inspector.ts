@@ -6,7 +6,7 @@ import { icon } from "../ui/icons";
 import { runtimeName } from "../ui/machine";
 import { duration, figure, plural } from "../ui/numbers";
 import { mark } from "../ui/peers";
-import type { LanePeer } from "./graph/view";
+import type { LanePeer } from "./graph/state";
 import type { Planned, State } from "./state";
 
 export interface InspectorActions {

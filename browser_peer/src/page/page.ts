@@ -1,13 +1,16 @@
 /** The page: the state, what can be done with it, and its views. */
 
 import type { PeerApi, PeerRecord } from "../peer/types";
-import { h, put, say } from "../ui/dom";
-import { duration } from "../ui/numbers";
+import type { Plan } from "../run/graph";
+import type { PyodideProgress } from "../runtimes/pyodide";
+import { h, put } from "../ui/dom";
 import { mark, Slots } from "../ui/peers";
-import { typing } from "../ui/shell";
+import { GraphBar } from "./graph/bar";
 import type { View } from "./graph/layout";
-import { GraphView, type LanePeer } from "./graph/view";
+import type { LanePeer } from "./graph/state";
+import { GraphView } from "./graph/view";
 import { Inspector } from "./inspector";
+import { keyboard } from "./keys";
 import { ResultsPanel } from "./results/panel";
 import { follow, obstacleOf } from "./run";
 import { RunBar } from "./setup/bar";
@@ -28,11 +31,12 @@ export class Page {
   #example: Example | null = null;
   #slots: Slots;
   #peers: readonly LanePeer[] = [];
+  #offers = "";
   #input = new Input(() => this.#store?.touch());
   #bar: RunBar;
   #graph = new GraphView((node) => this.#select(node));
   #graphBar = new GraphBar((view) => this.#store.set({ view }));
-  #results = new ResultsPanel(() => this.#edit(true));
+  #results: ResultsPanel;
   #inspector: Inspector;
   #editor: Editor;
   #tabs: HTMLElement;
@@ -58,6 +62,7 @@ export class Page {
       view: "lanes",
       tab: "results",
       run: null,
+      loading: null,
     });
     this.#bar = new RunBar(
       {
@@ -77,6 +82,7 @@ export class Page {
       (text) => this.#setManifest(text),
       () => this.#edit(false),
     );
+    this.#results = new ResultsPanel(this.#slots, () => this.#edit(true));
     this.#status = new StatusLine(peer);
     this.#tabs = h(
       "div",
@@ -110,9 +116,19 @@ export class Page {
       this.#store.touch();
     });
     this.peer.addEventListener("links", () => this.#store.touch());
+    this.peer.addEventListener("pyodide", (event) => {
+      const { state, loaded, total } = (event as CustomEvent<PyodideProgress>).detail;
+      this.#store.set({ loading: state === "loading" && total > 0 ? loaded / total : null });
+    });
     this.#store.onChange((state) => this.#render(state));
     new ResizeObserver(() => this.#store.touch()).observe(this.#graph.element);
-    document.addEventListener("keydown", (event) => this.#key(event));
+    this.element.append(
+      keyboard({
+        run: () => void this.#run(),
+        escape: () => this.#escape(),
+        inInput: (target) => this.#input.element.contains(target),
+      }),
+    );
     document.addEventListener("dragover", (event) => event.preventDefault());
     document.addEventListener("drop", (event) => {
       event.preventDefault();
@@ -139,7 +155,6 @@ export class Page {
     );
     return true;
   }
-  #offers = "";
 
   #choose(example: Example): void {
     this.#example = example;
@@ -216,18 +231,12 @@ export class Page {
     if (editing) setTimeout(() => this.#editor.focus(), 50);
   }
 
-  /** Enter runs; Esc closes what is open, then cancels, when asked twice. */
-  #key(event: KeyboardEvent): void {
-    const { value } = this.#store;
-    if (event.key === "Escape") {
-      if (value.editing) this.#edit(false);
-      else if (value.selected !== null) this.#select(null);
-      else this.#bar.cancel();
-    } else if (event.key === "Enter" && !isRunning(value)) {
-      const free =
-        event.target === document.body || (typing(event) && this.#input.element.contains(event.target as Node));
-      if (free || event.ctrlKey) void this.#run();
-    }
+  /** Esc closes what is open, then cancels, when asked twice. */
+  #escape(): void {
+    const { editing, selected } = this.#store.value;
+    if (editing) this.#edit(false);
+    else if (selected !== null) this.#select(null);
+    else this.#bar.cancel();
   }
 
   #render(state: State): void {
@@ -260,6 +269,7 @@ export class Page {
       itemsIn: run?.progress.items_in ?? 0,
       resultsOut: run?.progress.results_out ?? 0,
       links: this.peer.links,
+      loading: state.loading,
       linkBytes: run?.receipt?.link_bytes ?? {},
     });
   }
@@ -281,10 +291,7 @@ function offer(record: PeerRecord): unknown {
 }
 
 /** A plan may name a peer that has just left; the next plan is on its way. */
-function seatsKnown(
-  plan: State["planned"] extends infer P ? (P extends { plan: infer L } ? L : never) : never,
-  peers: readonly LanePeer[],
-): boolean {
+function seatsKnown(plan: Plan, peers: readonly LanePeer[]): boolean {
   const known = new Set(peers.map((peer) => peer.peer));
   return Object.values(plan.steps.at(-1)?.nodes ?? {}).every((node) => node.on.every((seat) => known.has(seat.peer)));
 }
@@ -298,41 +305,4 @@ function takesBytes(state: State, records: ReadonlyMap<string, PeerRecord>): boo
   return [...records.values()].some((record) =>
     record.types.some((spec) => types.has(spec.node_type) && (spec.accepts === "bytes" || spec.accepts === "audio")),
   );
-}
-
-/** Over the graph: the view, what a lane is, and the plan in figures. */
-class GraphBar {
-  readonly element: HTMLElement;
-  #buttons: HTMLButtonElement[];
-  #figures = h("span", { class: "spread muted" });
-
-  constructor(onView: (view: State["view"]) => void) {
-    this.#buttons = (["lanes", "flow"] as const).map((view) =>
-      h(
-        "button",
-        { type: "button", "data-view": view, on: { click: () => onView(view) } },
-        view === "lanes" ? "Lanes" : "Flow",
-      ),
-    );
-    this.element = h(
-      "div",
-      { class: "graph-bar" },
-      h("div", { class: "segments dense", role: "group", "aria-label": "View" }, ...this.#buttons),
-      h(
-        "span",
-        { class: "muted hint" },
-        "A lane is a peer. Dashed wires go through a relay. Choose a node to see why it is there.",
-      ),
-      this.#figures,
-    );
-  }
-
-  render(state: State): void {
-    for (const button of this.#buttons) button.setAttribute("aria-pressed", String(button.dataset.view === state.view));
-    const { planned } = state;
-    say(
-      this.#figures,
-      planned ? `epoch ${planned.plan.epoch}, predicted ${duration(planned.plan.latency_ms)} an item` : "",
-    );
-  }
 }

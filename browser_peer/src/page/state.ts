@@ -49,6 +49,8 @@ export interface State {
   /** On a phone: which of the two is shown. */
   tab: "results" | "why";
   run: RunState | null;
+  /** The share of Python that is loaded for this tab, 0 … 1; null when none is being loaded. */
+  loading: number | null;
 }
 
 export const ROWS_KEPT = 200;

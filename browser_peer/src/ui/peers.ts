@@ -30,6 +30,11 @@ export class Slots {
     for (const name of first) this.of(name);
   }
 
+  /** The viewer's. */
+  own(): Slot {
+    return { colour: 1, letter: null };
+  }
+
   of(name: string): Slot {
     const index = this.#names.get(name) ?? this.#names.size;
     this.#names.set(name, index);

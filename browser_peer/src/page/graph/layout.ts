@@ -18,6 +18,8 @@ export interface Box {
   /** Peer id. */
   peer: string;
   runtime: string;
+  /** How many peers run this node. */
+  replicas: number;
   column: number;
   x: number;
   y: number;
@@ -70,7 +72,7 @@ const STACK_GAP = 40;
 const FOLDED = 28;
 const PITCH = { least: 154, most: 268 };
 /** Between the columns: enough for the words of a wire; where the boxes are narrowed, less. */
-const COLUMN_GAP = { wanted: 60, least: 38 };
+const COLUMN_GAP = { wanted: 60, least: 46 };
 const COLUMN_HEAD = 48;
 const ROW_PITCH = 64;
 const EDGE_PAD = 20;
@@ -86,24 +88,30 @@ export function layout(graph: Graph, plan: Plan, lanes: readonly string[], space
 }
 
 function allBoxes(graph: Graph, plan: Plan, own: string): Box[] {
-  const box = (role: Box["role"], node: GraphNode | null, peer: string, runtime = "", replica = 0): Box => ({
+  const seats = plan.steps.at(-1)?.nodes ?? {};
+  const box = (
+    role: Box["role"],
+    node: GraphNode | null,
+    seat: { peer: string; runtime: string },
+    replica = 0,
+  ): Box => ({
     key: `${role} ${replica} ${node?.id ?? ""}`,
     role,
     node,
-    peer,
-    runtime,
+    ...seat,
+    replicas: node ? (seats[node.id]?.on.length ?? 1) : 1,
     column: 0,
     x: 0,
     y: 0,
     ...NODE,
   });
-  const seats = plan.steps.at(-1)?.nodes ?? {};
+  const here = { peer: own, runtime: "" };
   return [
-    box("source", null, own),
+    box("source", null, here),
     ...graph.nodes.flatMap((node) =>
-      (seats[node.id]?.on ?? []).map((seat, replica) => box("node", node, seat.peer, seat.runtime, replica)),
+      (seats[node.id]?.on ?? []).map((seat, replica) => box("node", node, seat, replica)),
     ),
-    box("sink", null, own),
+    box("sink", null, here),
   ];
 }
 

@@ -4,7 +4,7 @@ import type { Refusal } from "../../peer/types";
 import { h } from "../../ui/dom";
 import { icon } from "../../ui/icons";
 import { mark } from "../../ui/peers";
-import type { LanePeer } from "../graph/view";
+import type { LanePeer } from "../graph/state";
 import { faultList } from "../setup/editor";
 import type { Obstacle } from "../state";
 

@@ -1,9 +1,10 @@
 /** The results as they come: in order, newest first, the last 200 rows; failed items stand in their place. */
 
 import { h, put, say } from "../../ui/dom";
-import { workerLine } from "../../ui/invite";
+import { rights, workerLine } from "../../ui/invite";
 import { count, duration, plural } from "../../ui/numbers";
-import type { LanePeer } from "../graph/view";
+import type { Slots } from "../../ui/peers";
+import type { LanePeer } from "../graph/state";
 import { isRunning, ROWS_KEPT, type Row, type RunState, type State } from "../state";
 import { incident, obstacleElement } from "./obstacle";
 import { receiptElement } from "./receipt";
@@ -34,7 +35,10 @@ export class ResultsPanel {
   #noticed: unknown;
   #received: unknown;
 
-  constructor(private readonly onEdit: () => void) {
+  constructor(
+    private readonly slots: Slots,
+    private readonly onEdit: () => void,
+  ) {
     this.#scroll.append(this.#notice, this.#head, this.#underway, this.#rows, this.#receipt);
     this.element = h(
       "section",
@@ -62,7 +66,7 @@ export class ResultsPanel {
     this.#announce(run);
     if (this.#received !== run.receipt) {
       this.#received = run.receipt;
-      put(this.#receipt, run.receipt && receiptElement(run.receipt, peers));
+      put(this.#receipt, run.receipt && receiptElement(run.receipt, this.slots));
     }
   }
 
@@ -142,7 +146,7 @@ function alone(): HTMLElement {
       { class: "muted" },
       "Pipelines run in the tab alone. To lend a server or a GPU box, run one line there. No port needs to be open.",
     ),
-    workerLine(location.href),
+    rights(location).includes("work") && workerLine(location.href),
   );
 }
 

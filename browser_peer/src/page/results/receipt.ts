@@ -4,10 +4,9 @@ import type { Receipt } from "../../peer/types";
 import { h } from "../../ui/dom";
 import { copyButton } from "../../ui/invite";
 import { bytes, count } from "../../ui/numbers";
-import { mark } from "../../ui/peers";
-import type { LanePeer } from "../graph/view";
+import { mark, type Slots } from "../../ui/peers";
 
-export function receiptElement(receipt: Receipt, peers: readonly LanePeer[]): HTMLElement {
+export function receiptElement(receipt: Receipt, slots: Slots): HTMLElement {
   const { done, filtered, failed } = receipt.seqs;
   const figures: [string, string, boolean][] = [
     ["in", count(receipt.items_in), false],
@@ -39,7 +38,7 @@ export function receiptElement(receipt: Receipt, peers: readonly LanePeer[]): HT
         "p",
         { class: "epoch" },
         h("span", { class: "muted" }, `epoch ${epoch.epoch}, ${epoch.reason}: `),
-        ...Object.entries(epoch.placement).flatMap(([node, names]) => placed(node, names, peers)),
+        ...Object.entries(epoch.placement).map(([node, names]) => placed(node, names, slots)),
       ),
     ),
     links.length > 0 &&
@@ -56,10 +55,12 @@ function pair(name: string, value: string, loud: boolean): HTMLElement {
   return h("div", {}, h("dt", {}, name), h("dd", {}, loud ? h("b", {}, value) : value));
 }
 
-function placed(node: string, names: string[], peers: readonly LanePeer[]): (HTMLElement | SVGElement | string)[] {
-  const marks = names.flatMap((name) => {
-    const peer = peers.find((each) => (name === "driver" ? each.own : each.name === name));
-    return [" ", ...(peer ? [mark(peer.slot)] : []), ` ${peer?.name ?? name}`];
-  });
-  return [h("span", { class: "placed" }, h("b", {}, node), " on", ...marks)];
+/** `driver` is the viewer, whose slot is the first. */
+function placed(node: string, names: string[], slots: Slots): HTMLElement {
+  const marks = names.flatMap((name) => [
+    " ",
+    name === "driver" ? mark(slots.own()) : mark(slots.of(name)),
+    ` ${name === "driver" ? "this tab" : name}`,
+  ]);
+  return h("span", { class: "placed" }, h("b", {}, node), " on", ...marks);
 }

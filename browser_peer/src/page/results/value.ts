@@ -12,12 +12,20 @@ export function valueElement(payload: Uint8Array): HTMLElement {
   if (typeof value === "string") return h("span", { class: "value text" }, shorten(value));
   const sound = audioOf(value);
   if (sound) return waveform(sound.samples, sound.rate);
-  return h("code", { class: "value json" }, shorten(toJson(payload)));
+  return h("code", { class: "value json" }, ...inked(shorten(toJson(payload))));
 }
 
 function shorten(text: string): string {
   if (text.length <= MAX_SHOWN_CHARS) return text;
   return `${text.slice(0, MAX_SHOWN_CHARS)}… (${text.length - MAX_SHOWN_CHARS} characters more)`;
+}
+
+const JSON_PIECES = /"(?:[^"\\]|\\.)*"\s*:|"(?:[^"\\]|\\.)*"|[[\]{},\s]+|[^[\]{},\s"]+|"/g;
+
+/** Values in ink, keys and what holds them together in grey. */
+function inked(json: string): (HTMLElement | string)[] {
+  const pieces = json.match(JSON_PIECES) ?? [];
+  return pieces.map((piece) => (/^[[\]{},\s]|:$/.test(piece) ? h("span", { class: "muted" }, piece) : piece));
 }
 
 /** contract.md, "Kinds": audio is {samples: float32 array, rate: int}. */
