@@ -53,8 +53,7 @@ def test_a_module_imports_only_from_below(path: Path) -> None:
         other = rest.partition(".")[0]
         if top == "mesh" and other in FLOOR:
             if where.parts[0] == "signaling_server":
-                # commands.py is a part of the command line; the rest knows no peer and no link
-                assert FLOOR[other] <= FLOOR["partitioner"] or where.name == "commands.py", f"{where} imports {name}"
+                assert FLOOR[other] <= FLOOR["partitioner"], f"{where} imports {name}"
             elif part in FLOOR:
                 below = FLOOR[other] < FLOOR[part] or other == part or {other, part} <= FLOORS[0]
                 assert below, f"{where} imports {name}"
