@@ -66,6 +66,7 @@ SHARED_BYTES: Final = 64 * 1024  # payloads above go to a node's process through
 SLAB_KEPT_BYTES: Final = 4 * 1024 * 1024  # of that memory, between two calls
 SETUP_TIMEOUT_S: Final = 120.0
 NODE_CLOSE_TIMEOUT_S: Final = 2.0  # for a node's close
+NURSERY_QUIET_S: Final = 0.2  # in which no node is asked for, before what they may need is imported ahead
 RUN_SILENCE_S: Final = 60.0  # after which a worker frees a run of a silent driver
 
 # WebAssembly

@@ -12,6 +12,7 @@ kind and text.
 import asyncio
 import gc
 import os
+import select
 import signal
 import socket
 import struct
@@ -19,10 +20,12 @@ import sys
 import traceback
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Final
 
 from mesh.errors import MeshError, NodeError
-from mesh.limits import MAX_STEP_BYTES, STEP_BYTES
+from mesh.limits import MAX_STEP_BYTES, NURSERY_QUIET_S, STEP_BYTES
 from mesh.nodes import Registry
 from mesh.nodes.instance import NodeInstance
 from mesh.runtimes.slab import Slab
@@ -51,9 +54,10 @@ def nursery(descriptor: int) -> None:
     """Forks and ends processes until the peer closes the channel, then ends those that are left."""
     channel = socket.socket(fileno=descriptor)
     children: set[int] = set()
-    with suppress(ImportError):
-        import numpy  # noqa: F401  (for the children)
     _registry()
+    # numpy takes longer than all else, and not every node needs it
+    if not select.select([channel], [], [], NURSERY_QUIET_S)[0] and find_spec("numpy"):
+        import_module("numpy")
     gc.freeze()  # what was imported stays shared with the children
     while True:
         request, descriptors, _, _ = socket.recv_fds(channel, REQUEST.size, 2)

@@ -42,7 +42,7 @@ class PythonRuntime(Runtime):
         return self._registry.specs()
 
     def warm(self) -> None:
-        """Starts, without waiting, what the first ``create`` would wait for: about a quarter of a second."""
+        """Starts, without waiting, what the first ``create`` would wait for."""
         self._nursery.start()
 
     async def create(self, node: GraphNode) -> Instance:
@@ -192,6 +192,7 @@ class _Nursery:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
+        self._forked = False
         self._turn = asyncio.Lock()
 
     def start(self) -> socket.socket:
@@ -211,6 +212,7 @@ class _Nursery:
 
     async def fork(self, connection: int, slab: int) -> int:
         """A process that serves the socket and the slab of these descriptors; its id."""
+        self._forked = True
         return await self._ask(FORK, 0, connection, slab)
 
     async def end(self, pid: int) -> int:
@@ -224,6 +226,8 @@ class _Nursery:
         """Ends the nursery, and with it what it forked."""
         if self._channel is not None and self._process is not None:
             self._channel.close()
+            if not self._forked:
+                self._process.kill()  # it may still be importing, for nobody
             await asyncio.to_thread(self._process.wait)
             self._channel = self._process = None
 
