@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use hound::{SampleFormat, WavReader};
+use hound::{Sample, SampleFormat, WavReader};
 use remotemedia_node::{Audio, Node, Result};
 
 use crate::MAX_SAMPLES;
@@ -28,17 +28,26 @@ impl Node for DecodeWav {
         if reader.len() as usize > MAX_SAMPLES {
             return Err(format!("the WAV file has {} samples, more than {MAX_SAMPLES}", reader.len()));
         }
-        let samples: hound::Result<Vec<f32>> = match spec.sample_format {
-            SampleFormat::Float => reader.into_samples().collect(),
+        let samples = match spec.sample_format {
+            SampleFormat::Float => collect(file, reader, |sample: f32| sample),
             SampleFormat::Int => {
                 let full_scale = (1_i64 << (spec.bits_per_sample - 1)) as f32;
-                reader.into_samples::<i32>().map(|sample| Ok(sample? as f32 / full_scale)).collect()
+                collect(file, reader, |sample: i32| sample as f32 / full_scale)
             }
         };
         let samples = Cow::Owned(samples.map_err(reason)?);
         let channels = (spec.channels > 1).then_some(spec.channels.into());
         Ok(Audio { samples, channels, rate: spec.sample_rate })
     }
+}
+
+/// The samples, in a vector that never grows: there are as many as the header says, unless the file is cut short.
+fn collect<S: Sample>(file: &[u8], reader: WavReader<&[u8]>, float: impl Fn(S) -> f32) -> hound::Result<Vec<f32>> {
+    let mut samples = Vec::with_capacity(file.len().min(reader.len() as usize));
+    for sample in reader.into_samples() {
+        samples.push(float(sample?));
+    }
+    Ok(samples)
 }
 
 fn reason(error: hound::Error) -> String {
@@ -52,7 +61,7 @@ fn reason(error: hound::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hound::{Sample, WavSpec, WavWriter};
+    use hound::{WavSpec, WavWriter};
     use std::io::Cursor;
 
     fn file<S: Sample + Copy>(

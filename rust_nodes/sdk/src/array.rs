@@ -132,12 +132,16 @@ impl<'a> Array<'a> {
         Ok(Array { dtype, shape, data })
     }
 
+    /// Bytes that the extension takes at most.
+    pub(crate) fn size(&self) -> usize {
+        10 + 4 * self.shape.len() + ALIGNMENT + self.data.len()
+    }
+
     /// Appends the extension to a payload.
     pub(crate) fn write(&self, payload: &mut Vec<u8>) -> Result<()> {
         let head = 4 + 4 * self.shape.len();
         let padding = (payload.len() + 6 + head).wrapping_neg() % ALIGNMENT;
         let body = length(head + padding + self.data.len())?;
-        payload.reserve(6 + body as usize);
         // always the longest header, so that the padding does not change where the data begins
         payload.push(rmp::Marker::Ext32.to_u8());
         payload.extend_from_slice(&body.to_be_bytes());

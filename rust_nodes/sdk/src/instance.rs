@@ -35,7 +35,9 @@ impl<N: Node> Instance<N> {
 impl<N: Node> AnyInstance for Instance<N> {
     fn process(&mut self, mut payload: Vec<u8>) -> Result<Option<Vec<u8>>> {
         self.rest = Box::new(std::iter::empty());
-        self.rest = self.node.process(<N::Input<'_>>::read(&mut payload)?)?.payloads();
+        let output = self.node.process(<N::Input<'_>>::read(&mut payload)?)?;
+        drop(payload); // the output may need its room
+        self.rest = output.payloads();
         self.next()
     }
 

@@ -40,7 +40,8 @@ impl<'a> Value<'a> {
 
     /// The payload of this value.
     pub fn encode(&self) -> Result<Vec<u8>> {
-        let mut buffer = ByteBuf::new();
+        // reserved at once: to grow a large payload would take it twice
+        let mut buffer = ByteBuf::with_capacity(self.size());
         self.write(&mut buffer)?;
         Ok(buffer.into_vec())
     }
@@ -57,6 +58,18 @@ impl<'a> Value<'a> {
             Value::List(_) => "list",
             Value::Map(_) => "map",
             Value::Array(_) => "array",
+        }
+    }
+
+    /// Bytes that the payload takes at most.
+    fn size(&self) -> usize {
+        match self {
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => 9,
+            Value::Text(text) => 5 + text.len(),
+            Value::Bytes(bytes) => 5 + bytes.len(),
+            Value::List(members) => 5 + members.iter().map(Value::size).sum::<usize>(),
+            Value::Map(entries) => 5 + entries.iter().map(|(key, member)| 5 + key.len() + member.size()).sum::<usize>(),
+            Value::Array(array) => array.size(),
         }
     }
 
