@@ -72,7 +72,7 @@ class Links:
             say=self._say,
             spawn=self._spawn,
             on_message=on_message,
-            on_lost=self._lost,
+            on_gone=self._gone,
             on_proven=self._proven,
         )
         self._makings: dict[PeerId, _Making] = {}
@@ -130,7 +130,6 @@ class Links:
         for making in tuple(self._makings.values()):
             self._fail(making, LinkError("link", "this peer leaves"), tell=False)
         await asyncio.gather(*(attempt.link.close() for attempt in self._standing.values()))
-        self._standing.clear()
         self._postman.cancel()
         await asyncio.gather(self._postman, *self._tasks, return_exceptions=True)
 
@@ -173,10 +172,11 @@ class Links:
             before.link.abandon("another link took its place")
         self._on_link(link)
 
-    def _lost(self, link: Link, reason: str) -> None:
+    def _gone(self, link: Link, reason: str | None) -> None:
         if self.existing(link.peer) is link:
             del self._standing[link.peer]
-        self._on_lost(link, reason)
+        if reason is not None:
+            self._on_lost(link, reason)
 
     def _fail(self, making: "_Making", error: LinkError, *, tell: bool = True) -> None:
         """Ends a making. The other side is told, unless it hears so on the channel, where nobody else can say it."""

@@ -13,8 +13,8 @@ from mesh.ids import PeerId
 from mesh.limits import MAX_FRAME_BYTES, MAX_ICE_CANDIDATES
 from mesh.protocol.fingerprint import canonical, fingerprint
 from mesh.protocol.handshake import NONCE_BYTES, SESSION_BYTES, Handshake, Me, Role
-from mesh.transport.link import Connection, ConnectionEvents, IceServer, OnLost, OnMessage
-from mesh.transport.session_link import SessionLink, Spawn
+from mesh.transport.link import Connection, ConnectionEvents, IceServer, OnMessage
+from mesh.transport.session_link import OnGone, SessionLink, Spawn
 
 type Engine = Callable[[ConnectionEvents, Sequence[IceServer]], Connection]
 type Say = Callable[[PeerId, dict[str, Any]], None]
@@ -33,7 +33,7 @@ class Terms:
     say: Say
     spawn: Spawn
     on_message: OnMessage
-    on_lost: OnLost
+    on_gone: OnGone
     on_proven: Callable[[SessionLink], None]
 
 
@@ -50,7 +50,7 @@ class Attempt:
             peer,
             spawn=terms.spawn,
             on_message=terms.on_message,
-            on_lost=terms.on_lost,
+            on_gone=terms.on_gone,
             on_proven=terms.on_proven,
             on_candidate=self._candidate_found,
         )

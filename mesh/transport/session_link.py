@@ -17,8 +17,9 @@ from mesh.limits import (
 from mesh.protocol.codec import Close, decode_frame, encode_frame
 from mesh.protocol.handshake import Handshake
 from mesh.protocol.session import Closed, Delivered, Session
-from mesh.transport.link import Connection, Lane, Link, LinkStats, OnLost, OnMessage, Path
+from mesh.transport.link import Connection, Lane, Link, LinkStats, OnMessage, Path
 
+type OnGone = Callable[[Link, str | None], None]  # without a reason where this side closed the link
 type Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 _log = logging.getLogger(__name__)
@@ -33,13 +34,13 @@ class SessionLink(Link):
         *,
         spawn: Spawn,
         on_message: OnMessage,
-        on_lost: OnLost,
+        on_gone: OnGone,
         on_proven: Callable[["SessionLink"], None],
         on_candidate: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self.peer = peer
         self._spawn = spawn
-        self._on_message, self._on_lost = on_message, on_lost
+        self._on_message, self._on_gone = on_message, on_gone
         self._on_proven, self._on_candidate = on_proven, on_candidate
         self._loop = asyncio.get_running_loop()
         self.proven: asyncio.Future[None] = self._loop.create_future()
@@ -269,8 +270,8 @@ class SessionLink(Link):
             if not self.proven.done():  # cancelled, where the one who waited for it was
                 self.proven.set_exception(LinkError(self.step, reason))
                 self.proven.exception()  # seen, also where nobody waits for it any more
-        elif not self._closing:
-            self._on_lost(self, reason)
+        else:
+            self._on_gone(self, None if self._closing else reason)
 
     def _ended_by(self, frame: bytes | str) -> None:
         """After our own CLOSE only one thing of the other side matters: that it says the same."""

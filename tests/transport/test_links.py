@@ -77,6 +77,7 @@ async def test_what_was_sent_before_close_arrives(first: str, second: str) -> No
         assert bob.got[Lane.DATA] == [bytes([index]) * 100_000 for index in range(20)]
         assert bob.lost == [(ANA, "the other side closed the link")]
         assert ana.lost == []
+        assert ana.links.existing(BOB) is None
         with pytest.raises(LinkError):
             await to_bob.send(Lane.DATA, b"too late")
 

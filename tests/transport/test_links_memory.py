@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from mesh.errors import LinkError, ProtocolError, ValueFault
 from mesh.ids import PeerId
 from mesh.limits import LANE_HIGH_WATER_BYTES, MAX_LINKS, SESSION_WINDOW_BYTES
 from mesh.transport import links as links_module
-from mesh.transport.link import Lane
+from mesh.transport.link import ConnectionEvents, Lane
 from mesh.transport.memory import MemoryConnection, MemoryNetwork
 
 
@@ -216,6 +216,41 @@ async def test_candidates_that_come_before_their_description_are_kept() -> None:
         room.tamper = overtake
         await ana.links.get(BOB)
         assert [each["candidate"] for each in added] == ["one", "two", "one", "two"]
+
+
+TURN = {"urls": ["stun:stun.example", "turn:turn.example"], "username": "u", "credential": "c"}
+
+
+async def test_aiortc_tries_without_turn_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first answer is lost: after a while comes a second offer, with TURN."""
+    offers: list[Relayed] = []
+    servers: list[list[str]] = []
+
+    async def lose_first(_sender: PeerId, _to: PeerId, data: Relayed) -> Relayed | None:
+        if data["kind"] == "offer":
+            offers.append(data)
+        return None if data["kind"] == "answer" and len(offers) == 1 else data
+
+    async def ice_servers() -> list[dict[str, Any]]:
+        return [TURN]
+
+    network = MemoryNetwork()
+
+    def engine(events: ConnectionEvents, ice: Sequence[Mapping[str, Any]]) -> MemoryConnection:
+        servers.append([url for server in ice for url in server["urls"]])
+        return network.connect(events, ice)
+
+    monkeypatch.setattr(links_module, "AiortcConnection", engine)
+    monkeypatch.setattr(links_module, "DIRECT_FIRST_S", 0.05)
+    async with Room() as room:
+        room.tamper = lose_first
+        monkeypatch.setattr(room, "ice_servers", ice_servers)
+        ana, bob = room.add(ANA, engine), room.add(BOB, engine)
+        await ana.links.get(BOB)
+        await bob.links.get(ANA)
+        assert [offer["direct"] for offer in offers] == [True, False]
+        assert servers == [["stun:stun.example"], ["stun:stun.example"], TURN["urls"], TURN["urls"]]
+        assert len(ana.linked) == len(bob.linked) == 1
 
 
 async def test_nonsense_from_the_relay_is_ignored() -> None:

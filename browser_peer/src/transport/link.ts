@@ -2,7 +2,7 @@
 
 import { LinkError, ProtocolError } from "../errors";
 import limits from "../generated/limits.json";
-import { encodeFrame, LANES, Lane } from "../protocol/codec";
+import { decodeFrame, encodeFrame, LANES, Lane } from "../protocol/codec";
 import type { Grant } from "../protocol/grants";
 import type { Handshake } from "../protocol/handshake";
 import { Session } from "../protocol/session";
@@ -20,8 +20,8 @@ export interface Measured {
 export interface LinkEvents {
   /** A message came; throwing closes the link. */
   onMessage(link: Link, lane: Lane, message: Uint8Array): void;
-  /** The link is gone, not by `close`. */
-  onLost(link: Link, reason: string): void;
+  /** The link is gone; without a reason where this side closed it. */
+  onGone(link: Link, reason: string | null): void;
   /** The other side is proven; comes before its first message. */
   onProven(link: Link): void;
   onCandidate(candidate: RTCIceCandidateInit): void;
@@ -118,7 +118,7 @@ export class Link implements ConnectionEvents {
     };
   }
 
-  /** Waits, not for long, until everything was acknowledged, then closes, without `onLost`. Safe twice. */
+  /** Waits, not for long, until everything was acknowledged, then closes, without `onLost` of Links. Safe twice. */
   async close(): Promise<void> {
     this.closing = true;
     if (this.session !== null && this.gone === null && !this.session.settled) {
@@ -144,7 +144,10 @@ export class Link implements ConnectionEvents {
   }
 
   frame(lane: Lane, frame: Uint8Array | string): void {
-    if (this.gone !== null) return;
+    if (this.gone !== null) {
+      this.endedBy(frame);
+      return;
+    }
     if (typeof frame === "string") {
       this.fail(new ProtocolError("bad-frame", "a text frame"));
       return;
@@ -310,7 +313,16 @@ export class Link implements ConnectionEvents {
     this.settled();
     this.finished = this.closeConnection(wait);
     if (this.session === null) this.provenBy.reject(new LinkError(step, reason));
-    else if (!this.closing) this.events.onLost(this, reason);
+    else this.events.onGone(this, this.closing ? null : reason);
+  }
+
+  /** After our own CLOSE only one thing of the other side matters: that it says the same. */
+  private endedBy(frame: Uint8Array | string): void {
+    try {
+      if (typeof frame !== "string" && decodeFrame(frame)[0]?.type === "CLOSE") this.ended.resolve();
+    } catch {
+      // nonsense at the end
+    }
   }
 
   /** What was said last must arrive, so the other side, having heard it, closes first. */

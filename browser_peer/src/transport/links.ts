@@ -43,7 +43,7 @@ export class Links {
       me: options.me,
       say: (peer, data) => this.say(peer, data),
       onMessage: options.onMessage,
-      onLost: (link, reason) => this.lost(link, reason),
+      onGone: (link, reason) => this.gone(link, reason),
       onProven: (link) => this.proven(link),
     };
   }
@@ -84,7 +84,6 @@ export class Links {
     this.closed = true;
     for (const making of this.makings.values()) this.fail(making, new LinkError("link", "this peer leaves"), false);
     await Promise.all(Array.from(this.standing.values(), (attempt) => attempt.link.close()));
-    this.standing.clear();
   }
 
   // Making a link
@@ -122,15 +121,16 @@ export class Links {
     this.options.onLink(link);
   }
 
-  private lost(link: Link, reason: string): void {
+  private gone(link: Link, reason: string | null): void {
     if (this.existing(link.peer) === link) this.standing.delete(link.peer);
-    this.options.onLost(link, reason);
+    if (reason !== null) this.options.onLost(link, reason);
   }
 
+  /** Ends a making. The other side is told, unless it hears so on the channel, where nobody else can say it. */
   private fail(making: Making, error: LinkError, tell: boolean): void {
     if (this.makings.get(making.peer) !== making) return;
     this.makings.delete(making.peer);
-    if (tell) {
+    if (tell && error.step !== "handshake") {
       const connection = making.attempt && { connection: making.attempt.id };
       this.say(making.peer, { kind: "refuse", message: error.message.slice(0, limits.MAX_CAUSE_CHARS), ...connection });
     }
