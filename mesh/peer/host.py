@@ -151,6 +151,14 @@ class Host:
             return
         self.carry_out(self.fragment.recreated(node))
 
+    def costs(self) -> dict[str, dict[str, float]]:
+        """What one call took here: node type → runtime → median ms."""
+        costs: dict[str, dict[str, float]] = {}
+        for node, times in self.times.items():
+            if times.count:
+                costs.setdefault(self._nodes[node].node_type, {})[self._seats[node]] = times.summary()["p50"]
+        return costs
+
     async def close(self) -> None:
         """Ends every call and every instance; safe to call twice."""
         self._closed = True

@@ -113,6 +113,7 @@ class Hosting:
         self._names.pop(key, None)
         if site is not None:
             await site.close()
+            self._peer.learn(site.host.costs())
 
     def lost(self, peer: PeerId) -> None:
         """A link is gone: its runs end here, and runs that need it are told to their drivers."""

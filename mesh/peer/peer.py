@@ -83,6 +83,7 @@ class Peer:
         self._announcement = announcement(self.runtimes, self.types, machine or Machine())
         self._hosting = Hosting(self)
         self._runs: dict[RunKey, Run] = {}
+        self._costs: dict[str, dict[str, float]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._network: Network | None = None
         if invite is not None:
@@ -237,6 +238,13 @@ class Peer:
         """Tells the dashboard how a run of this peer goes."""
         if self._network is not None:
             self._network.signaling.report(summary)
+
+    def learn(self, costs: Mapping[str, Mapping[str, float]]) -> None:
+        """Tells the planner what calls took here: node type → runtime → ms."""
+        for node_type, times in costs.items():
+            self._costs.setdefault(node_type, {}).update(times)
+        if self._network is not None and costs:
+            self._network.signaling.costs(self._costs)
 
     def run_ended(self, run: Run) -> None:
         self._runs.pop(run.key, None)

@@ -195,6 +195,7 @@ class Run:
             for worker in self._workers:
                 self._peer.post(worker, messages.Stop(*self._id(), self._status))
             await self._site.close()
+            self._peer.learn(self._site.host.costs())
         self.receipt = self._write_receipt()
         self._peer.run_ended(self)
         self._peer.report(self._summary())

@@ -168,6 +168,7 @@ export class Peer extends EventTarget implements PeerApi, Home, HostingHome, Rec
   }
 
   learn(costs: Record<string, Record<string, number>>): void {
+    if (Object.keys(costs).length === 0) return;
     for (const [type, times] of Object.entries(costs)) this.costs[type] = { ...this.costs[type], ...times };
     this.network.signaling.costs(this.costs);
   }
@@ -238,12 +239,22 @@ type Announcement = Pick<PeerRecord, "kind" | "runtimes" | "types" | "caps" | "s
 async function offeredTypes(runtimes: Runtimes): Promise<Map<string, NodeSpec>> {
   const types = new Map<string, NodeSpec & { runtimes: RuntimeName[] }>();
   for (const [name, runtime] of runtimes) {
-    for (const spec of await runtime.types()) {
+    for (const spec of await readTypes(runtime)) {
       const known = types.get(spec.node_type) ?? { ...spec, runtimes: [] };
       types.set(spec.node_type, { ...known, runtimes: [...known.runtimes, name] });
     }
   }
   return types;
+}
+
+/** A runtime whose files cannot be had offers nothing, and the tab does without it. */
+async function readTypes(runtime: Runtime): Promise<NodeSpec[]> {
+  try {
+    return await runtime.types();
+  } catch (error) {
+    console.warn(`no ${runtime.name} nodes here: ${error instanceof Error ? error.message : String(error)}`);
+    return [];
+  }
 }
 
 /** The whole announcement of a tab. A tab cannot see the machine's memory beyond a coarse hint. */
