@@ -103,7 +103,7 @@ class NodeInstance:
 
     async def _abandon(self) -> None:
         """Ends a generator whose further parts nobody wants; what it raises then belongs to no input."""
-        generator, self._generator = self._generator, None
+        generator, self._generator, self._steps = self._generator, None, Steps()
         if generator is not None:
             try:
                 await _settle(generator.aclose if inspect.isasyncgen(generator) else generator.close)
@@ -117,7 +117,7 @@ class _Guard:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: Any, error: BaseException | None, frames: Any) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _frames: object) -> None:
         if error is not None and not isinstance(error, NodeError):
             raise NodeError(describe_error(error)) from None
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 
 import pytest
@@ -283,3 +285,18 @@ async def test_parts_without_end_come_step_by_step(runtime, node):
 async def test_a_type_that_no_module_has(runtime, node):
     with pytest.raises(NodeError, match="Nowhere"):
         await runtime.create(node("Nowhere"))
+
+
+LATE = """
+import faulthandler
+from mesh.runtimes.wasm import MODULES, load
+load((MODULES / "basics.wasm").read_bytes())
+faulthandler.enable()
+load((MODULES / "basics.wasm").read_bytes())
+"""
+
+
+def test_faulthandler_that_would_make_a_trap_deadly_is_told_at_once():
+    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "RuntimeError: faulthandler was enabled after the first WebAssembly engine" in done.stderr
