@@ -22,7 +22,7 @@ PRIOR_BYTES_PER_S: Final = 20e6
 MESSAGE_OVERHEAD_MS: Final = 0.1  # both ends' work for one message, whatever its size
 PYODIDE_STARTUP_MS: Final[Mapping[str, float]] = {"absent": 2500.0, "loading": 1200.0, "ready": 0.0}
 HIDDEN_SLOWDOWN: Final = 2.7  # measured: what browsers leave to a tab that nobody sees
-MAX_LOAD: Final = 0.95
+MAX_LOAD: Final = 0.75  # reported load lags by up to a minute: what is above says little of the next one
 PREFERENCE_MS: Final = 50.0  # what one unmet preference weighs
 PRIOR_BYTES: Final[Mapping[str, int]] = {
     **dict.fromkeys(("null", "bool", "int", "float", "number"), 9),
