@@ -2,18 +2,23 @@
 
 import asyncio
 import json
+import struct
 import subprocess
 import sys
 import time
 
 import pytest
 import wasm_vectors
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from modules import LOOP, NONE, SPEC, answer, module
 
 from mesh.errors import NodeCrashed, NodeError, NodeTimeout
 from mesh.limits import MAX_CAUSE_CHARS
 from mesh.manifest.graph import GraphNode
 from mesh.runtimes.base import Answer
+from mesh.runtimes.canonical import World
+from mesh.runtimes.guest import Code, Guest
 from mesh.runtimes.wasm import WasmRuntime, load
 from mesh.values import encode
 
@@ -285,6 +290,29 @@ async def test_parts_without_end_come_step_by_step(runtime, node):
 async def test_a_type_that_no_module_has(runtime, node):
     with pytest.raises(NodeError, match="Nowhere"):
         await runtime.create(node("Nowhere"))
+
+
+ADDRESSES = st.one_of(
+    st.integers(0, 160), st.just(64), st.integers(20 * 65536 - 40, 20 * 65536), st.integers(0, 2**32 - 1)
+)
+
+
+@given(address=ADDRESSES, tags=st.lists(st.integers(0, 3), min_size=2, max_size=2), first=ADDRESSES, size=ADDRESSES)
+@settings(max_examples=300, deadline=None)
+def test_whatever_a_guest_answers_is_a_value_or_an_error(address, tags, first, size):
+    guest = Guest(Code(bytes.fromhex(VECTORS["puppet"])))
+    guest.start()
+    world = World(guest)
+    world.init("Echo", b"\x80")
+    answer = struct.pack("<I4I", address, *tags, first, size)
+    part = failure = None
+    try:
+        part = world.process(answer)
+    except NodeError as error:
+        failure = error.kind
+    assert failure in (None, "trapped", "raised")
+    assert part is None or len(part) <= END
+    guest.close()
 
 
 LATE = """

@@ -1,8 +1,8 @@
 """Makes ``tests/vectors/wasm.json``, which both hosts assert: ``python tests/runtimes/wasm_vectors.py``.
 
 ``refused`` are hand-written modules (hex) with the error of loading them, ``called`` ones with calls and outcomes,
-``basics`` calls to the built-in module. A call is ``[op, payload, parts]``, where all parts are fetched, or
-``[op, payload, {"kind", "text"?}]`` for an error.
+``basics`` calls to the built-in module, ``puppet`` a module for fuzzing. A call is ``[op, payload, parts]``, where all
+parts are fetched, or ``[op, payload, {"kind", "text"?}]`` for an error.
 """
 
 import json
@@ -129,6 +129,12 @@ def looping() -> list[dict[str, Any]]:
     return [{"name": "a loop", "wasm": module(process=f"{PROCESS} {LOOP}").hex()}]
 
 
+def puppet() -> str:
+    """A module that answers whatever its input says: a u32, the answer's address, then 16 bytes that lie at 64."""
+    body = "(memory.copy (i32.const 64) (i32.add (local.get 0) (i32.const 4)) (i32.const 16)) (i32.load (local.get 0))"
+    return module(process=f"{PROCESS} {body}").hex()
+
+
 def basics() -> list[dict[str, Any]]:
     def node(node_type: str, params: dict[str, Any], *calls: list[Any], arity: str = "one") -> dict[str, Any]:
         return {"node_type": node_type, "params": encode(params).hex(), "arity": arity, "calls": calls}
@@ -155,6 +161,7 @@ def vectors() -> dict[str, Any]:
         "refused": refused_modules(),
         "called": hostile_answers() + other_calls(),
         "looping": looping(),
+        "puppet": puppet(),
         "basics": basics(),
     }
 

@@ -98,3 +98,23 @@ describe("the built-in module", () => {
     expect(steps).toBeLessThan(100);
   });
 });
+
+test("whatever a guest answers is a value or an error", () => {
+  const module = compile(bytes(vectors.puppet));
+  let seed = 1;
+  const random = (below: number) => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    return Math.floor((seed / 2 ** 32) * below);
+  };
+  const end = 20 * 65536;
+  const address = () => [random(160), 64, end - random(40), random(2 ** 32)][random(4)]!;
+  for (let round = 0; round < 2000; round += 1) {
+    const answer = Uint32Array.of(address(), random(4), random(4), address(), address());
+    const node = new WasmNode(module, "Echo", EMPTY, "maybe");
+    try {
+      expect(node.process(new Uint8Array(answer.buffer)).parts.length).toBeLessThanOrEqual(1);
+    } catch (error) {
+      expect(error).toBeInstanceOf(NodeError);
+    }
+  }
+});
