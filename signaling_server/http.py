@@ -1,7 +1,7 @@
 """Plain HTTP beside the WebSocket: who may ask, and what the answer is. Pure: a request in, a response out."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
@@ -55,8 +55,10 @@ class Site:
     def read(cls, *, origins: Sequence[str], local: bool) -> "Site":
         return cls(read_assets(), frozenset(origin.rstrip("/") for origin in origins), local)
 
-    def answer(self, request: Request, *, home: str | None, health: Mapping[str, Any]) -> Response | None:
-        """The response; None lets a WebSocket in. ``home`` is where ``/`` leads a browser, if anywhere."""
+    def answer(
+        self, request: Request, *, home: Callable[[], str] | None, health: Callable[[], Mapping[str, Any]]
+    ) -> Response | None:
+        """The response; None lets a WebSocket in. ``home`` says where ``/`` leads a browser, if anywhere."""
         path = unquote(request.path.partition("?")[0])
         host = _header(request, "Host")
         if self.local and not self._is_known(host):
@@ -66,9 +68,9 @@ class Site:
         if request.method not in ("GET", "HEAD"):
             return _text(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.method} is not served; use GET.", Allow="GET, HEAD")
         if path in ("/healthz", "/readyz"):
-            return _respond(HTTPStatus.OK, json.dumps(health).encode(), {"Content-Type": "application/json"})
+            return _respond(HTTPStatus.OK, json.dumps(health()).encode(), {"Content-Type": "application/json"})
         if path == "/" and home is not None:
-            return _text(HTTPStatus.FOUND, "The demo room is elsewhere.", Location=home)
+            return _text(HTTPStatus.FOUND, "The demo room is elsewhere.", Location=home())
         asset = self.assets.get("/" if is_room(path.removeprefix("/r/")) else path)
         if asset is None:
             return _text(

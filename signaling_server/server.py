@@ -71,19 +71,14 @@ class Server:
     @property
     def invites(self) -> dict[str, str]:
         """``submit``, ``work``, ``watch`` and ``all``: URLs of the demo room, good for a day."""
-        return {name: self._invite(self._demo, can).url for name, can in INVITES.items()} if self._demo else {}
-
-    @property
-    def home(self) -> str | None:
-        """Where ``/`` leads, on this server: into the demo room, where there is one."""
-        return self.invites["all"].removeprefix(self.url) if self._demo else None
+        if self._demo is None:
+            return {}
+        return {name: _demo_invite(self._demo, self.url, can).url for name, can in INVITES.items()}
 
     @property
     def dashboard(self) -> str:
-        return self._invite(self._demo, ("watch",)).dashboard if self._demo else f"{self.url}/dashboard"
-
-    def _invite(self, keys: RoomKeys, can: Sequence[str]) -> Invite:
-        return keys.invite(server=self.url, subject=DEMO, can=can, ttl_s=INVITE_TTL_S, now=time.time())
+        """The dashboard's address, with an invite to the demo room if there is one."""
+        return _demo_invite(self._demo, self.url, ("watch",)).dashboard if self._demo else f"{self.url}/dashboard"
 
 
 @asynccontextmanager
@@ -103,10 +98,12 @@ async def serve(config: Config) -> AsyncIterator[Server]:
     async def on_client(connection: ServerConnection) -> None:
         await _converse(hub, connection, plans)
 
+    home = (lambda: _demo_invite(demo, "", RIGHTS).url) if demo else None
+
     def on_request(connection: ServerConnection, request: Request) -> Response | None:
         if len(hub.clients) >= MAX_CLIENTS:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "This server has no place for another client.\n")
-        return site.answer(request, home=server.home, health=hub.health())
+        return site.answer(request, home=home, health=hub.health)
 
     async with serve_websockets(
         on_client,
@@ -197,6 +194,10 @@ class Writer(Socket):
                     await self._draining
                 await self._connection.close(code, reason)
         self._connection.transport.abort()
+
+
+def _demo_invite(keys: RoomKeys, server: str, can: Sequence[str]) -> Invite:
+    return keys.invite(server=server, subject=DEMO, can=can, ttl_s=INVITE_TTL_S, now=time.time())
 
 
 def _demo_keys(state: Path | None) -> RoomKeys:

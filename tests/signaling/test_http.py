@@ -41,7 +41,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
 
 def ask(site: Site, path: str, *, method: str = "GET", home: str | None = None, **headers: str) -> Response:
     named = {name.replace("_", "-"): value for name, value in {"Host": "127.0.0.1:8080", **headers}.items()}
-    response = site.answer(Request(path, Headers(named), method), home=home, health={"status": "ok"})
+    response = site.answer(
+        Request(path, Headers(named), method), home=(lambda: home) if home else None, health=lambda: {"status": "ok"}
+    )
     assert response is not None
     return response
 
@@ -166,7 +168,7 @@ def test_names_of_ones_own(site: Site, host: str) -> None:
 )
 def test_origins_of_websockets(site: Site, origin: str | None, welcome: bool) -> None:
     headers = Headers({"Host": "127.0.0.1:8080", **({"Origin": origin} if origin else {})})
-    response = site.answer(Request("/ws", headers), home=None, health={})
+    response = site.answer(Request("/ws", headers), home=None, health=dict)
     assert (response is None) is welcome
     assert welcome or (response is not None and response.status_code == 403)
 
@@ -174,11 +176,11 @@ def test_origins_of_websockets(site: Site, origin: str | None, welcome: bool) ->
 def test_headers_that_stand_there_twice(site: Site) -> None:
     headers = Headers({"Host": "127.0.0.1", "Origin": "http://127.0.0.1"})
     headers["Origin"] = "http://127.0.0.1"
-    response = site.answer(Request("/ws", headers), home=None, health={})
+    response = site.answer(Request("/ws", headers), home=None, health=dict)
     assert response is not None
     assert response.status_code == 403
     headers["Host"] = "127.0.0.1"
-    response = site.answer(Request("/", headers), home=None, health={})
+    response = site.answer(Request("/", headers), home=None, health=dict)
     assert response is not None
     assert response.status_code == 421
 
