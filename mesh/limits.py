@@ -81,6 +81,7 @@ MAX_NODE_TYPES: Final = 256  # announced by one peer, or described by one module
 MAX_SIGNALING_BYTES: Final = 2 * 1024 * 1024  # one message; manifests and type lists included
 MAX_RELAY_BYTES: Final = 64 * 1024  # data of one relay message
 MAX_REGISTRY_BYTES: Final = 1536 * 1024  # records and types of a room, which must fit one message
+MAX_TYPES_BYTES: Final = 512 * 1024  # all node types of one announcement
 OUTBOX_MESSAGES: Final = 256
 OUTBOX_BYTES: Final = 512 * 1024  # a larger message may go when nothing is queued
 PRESENCE_INTERVAL_S: Final = 0.05

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -42,6 +42,7 @@ class Client:
     """A connection, and after its ``join`` a peer of ``room`` (or, with ``offer is None``, one who only watches)."""
 
     __slots__ = (
+        "_record",
         "can",
         "costs",
         "hidden",
@@ -70,6 +71,7 @@ class Client:
         self.name = PeerName("")
         self.can: frozenset[str] = frozenset()
         self.offer: SharedOffer | None = None
+        self._record: bytes | None = None
         self.load = 0.0
         self.hidden = False
         self.links: tuple[LinkReport, ...] = ()
@@ -94,16 +96,18 @@ class Client:
         self.queued -= len(data)
         return data
 
-    def head(self) -> dict[str, Any]:
-        """What a record says besides the offer."""
-        return {
-            "peer": self.id,
-            "name": self.name,
-            "can": sorted(self.can),
-            "load": round(self.load, 2),
-            "hidden": self.hidden,
-        }
+    def head(self) -> bytes:
+        """What a record says besides the offer: the beginning of a JSON object, up to its next comma."""
+        fields = {"peer": self.id, "name": self.name, "can": sorted(self.can), "load": round(self.load, 2)}
+        return msgspec.json.encode({**fields, "hidden": self.hidden})[:-1] + b","
 
-    def record(self, offer: SharedOffer) -> bytes:
-        """The peer's entry in the registry, as JSON; ``types`` in it is the digest of a list in the catalog."""
-        return msgspec.json.encode(self.head())[:-1] + b"," + offer.json[1:]
+    def record(self) -> bytes:
+        """A peer's entry in the registry, as JSON; ``types`` in it is the digest of a list in the catalog."""
+        if self._record is None:
+            assert self.offer is not None
+            self._record = self.head() + self.offer.json[1:]
+        return self._record
+
+    def changed(self) -> None:
+        """What the record says has changed."""
+        self._record = None

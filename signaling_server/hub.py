@@ -76,10 +76,13 @@ class Hub:
         if client not in self.clients:  # kicked, and not yet closed
             return None
         client.seen = now
+        message = None
         try:
-            return self._handle(client, read(data), now)
+            message = read(data)
+            return self._handle(client, message, now)
         except Refused as refused:
-            self._error(client, refused.code, str(refused), about=refused.about)
+            about = message.id if isinstance(message, messages.Plan) else None
+            self._error(client, refused.code, str(refused), about=about)
             if client.room is None or refused.code in FATAL:
                 self._kick(client, refused.code, str(refused), now)
         return None
@@ -117,10 +120,10 @@ class Hub:
         busy, self._busy = self._busy, set()
         for room in busy:
             self._tell(room, now)
-            if not room.clients:
-                self.rooms.pop(room.id, None)
-            elif room.watchers:
+            if room.watchers:
                 self._busy.add(room)
+            elif not room.clients and self.rooms.get(room.id) is room:
+                del self.rooms[room.id]
 
     def health(self) -> dict[str, Any]:
         """What ``/healthz`` answers."""
@@ -239,17 +242,14 @@ class Hub:
         self._post(target, b'{"type":"relay","from":"' + client.id.encode() + b'","data":' + data + b"}")
 
     def _plan(self, client: Client, room: Room, plan: messages.Plan) -> PlanRequest:
-        try:
-            _need(client, "submit")
-            if client.plans >= MAX_PLANS_IN_FLIGHT:
-                raise Refused("busy", f"{client.plans} plans are being made for this peer; wait for one of them")
-            own = self._shared(plan.announce) if plan.announce is not None else client.offer
-            text = plan.text()
-        except Refused as refused:
-            raise Refused(refused.code, str(refused), about=plan.id) from None
+        _need(client, "submit")
+        if client.plans >= MAX_PLANS_IN_FLIGHT:
+            raise Refused("busy", f"{client.plans} plans are being made for this peer; wait for one of them")
+        own = self._shared(plan.announce) if plan.announce is not None else client.offer
+        text = plan.text()
         client.plans += 1
-        records = [(each.record(each.offer), each.offer.types) for each in room.peers.values() if each.offer]
-        driver = (client.record(own), own.types) if own is not None else (encode(client.head()), None)
+        records = [(each.record(), each.offer.types) for each in room.peers.values() if each.offer]
+        driver = (client.head() + own.json[1:], own.types) if own is not None else (client.head()[:-1] + b"}", None)
         return PlanRequest(client, plan.id, text, plan.pins, driver, records, room.links(), room.costs())
 
     # Announcements are shared by content: thousands of peers of the same make offer the same things
@@ -284,6 +284,8 @@ class Hub:
         self._post(client, encode(error if about is None else {**error, "id": about}))
 
     def _kick(self, client: Client, code: str, text: str, now: float) -> None:
+        if client not in self.clients:
+            return
         self._remove(client, code, "lost", now)
         client.socket.kick(POLICY_VIOLATION, f"{code}: {text}".encode()[:MAX_REASON_BYTES].decode(errors="ignore"))
 

@@ -19,6 +19,7 @@ from mesh.limits import (
     MAX_NODE_TYPES,
     MAX_NODES,
     MAX_SLOTS,
+    MAX_TYPES_BYTES,
 )
 from mesh.nodes.spec import NodeSpec, RuntimeName
 
@@ -33,9 +34,8 @@ type Count = Annotated[int, Meta(ge=0, lt=2**53)]
 class Refused(MeshError):
     """What the client asked is not done; it hears ``code`` (mesh/protocol/registry.json) and the text."""
 
-    def __init__(self, code: str, message: str, *, about: int | None = None) -> None:
+    def __init__(self, code: str, message: str) -> None:
         self.code = code
-        self.about = about  # the ``id`` of the request
         super().__init__(message)
 
 
@@ -198,6 +198,8 @@ class Types:
     __slots__ = ("__weakref__", "digest", "json")
 
     def __init__(self, raw: bytes) -> None:
+        if len(raw) > MAX_TYPES_BYTES:
+            bad_types(f"the node types of the announcement take more than {MAX_TYPES_BYTES} bytes")
         self.digest = digest(raw)
         try:
             entries = _TYPES.decode(raw)

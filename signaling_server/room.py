@@ -81,6 +81,7 @@ class Room:
 
     def touch(self, client: Client) -> None:
         """The peer's record has changed."""
+        client.changed()
         self._changed.add(client.id)
 
     def dismiss(self, client: Client, reason: str) -> bool:
@@ -122,7 +123,7 @@ class Room:
     def watch(self, client: Client, now: float) -> bytes:
         """Subscribes to the deltas; the whole state first."""
         self.watchers.add(client)
-        state = {"room": self.id, "since_s": round(now - self.since, 1), "links": self._links()}
+        state = {"room": self.id, "since_s": round(now - self.since, 1), "links": self._shown_links()}
         return encode({"type": "state", **state, **self._history.all()})
 
     def happened(self, now: float, kind: str, text: str, client: Client | None = None) -> None:
@@ -145,7 +146,7 @@ class Room:
                 yield encode({"type": kind, kind: entries})
         if self.watchers and now >= self._links_due:
             self._links_due = now + LINKS_INTERVAL_S
-            yield encode({"type": "links", "links": self._links()})
+            yield encode({"type": "links", "links": self._shown_links()})
 
     def links(self) -> dict[tuple[PeerId, PeerId], dict[str, Any]]:
         """Every link between two peers that are here, by their ids in order, as the later reporter sees it."""
@@ -172,7 +173,7 @@ class Room:
                     costs.setdefault(node_type, {})[client.id, runtime] = ms
         return costs
 
-    def _links(self) -> list[dict[str, Any]]:
+    def _shown_links(self) -> list[dict[str, Any]]:
         return [{"a": a, "b": b, **link} for (a, b), link in list(self.links().items())[:MAX_LINKS_SHOWN]]
 
 
@@ -214,8 +215,7 @@ class History:
 
 
 def _listing(name: bytes, clients: Iterable[Client]) -> bytes:
-    records = [client.record(client.offer) for client in clients if client.offer is not None]
-    return b'"' + name + b'":[' + b",".join(records) + b"]"
+    return b'"' + name + b'":[' + b",".join(client.record() for client in clients) + b"]"
 
 
 def _catalog(types: Iterable[Types]) -> bytes:

@@ -190,3 +190,37 @@ def test_a_room_of_its_own_kind() -> None:
     world.peer("eve", room=keys("studio", 2))
     assert len(world.hub.rooms) == 2
     assert STUDIO.room in world.hub.rooms
+
+
+def test_one_who_is_slow_and_wrong_is_kicked_once() -> None:
+    world = World()
+    ada, bea = world.peer("ada"), world.peer("bea")
+    bea.end.reading = False
+    for _ in range(OUTBOX_MESSAGES):
+        ada.say({"type": "relay", "to": bea.id, "data": {}})
+    bea.say("nonsense")
+    assert bea.end.code == "slow"
+
+
+def test_a_room_that_empties_while_it_is_told_is_not_mixed_up_with_the_next() -> None:
+    world = World()
+    ada = world.peer("ada")
+    ada.end.reading = False
+    for number in range(OUTBOX_MESSAGES + 2):
+        ada.say({"type": "heartbeat", "hidden": number % 2 == 0})
+        world.pass_time(0.05)
+        if ada.end.closed:
+            break
+    assert ada.end.code == "slow"
+    world.peer("bea")
+    world.pass_time(0.1)
+    cid = world.peer("cid")
+    assert {record["name"] for record in cid.end.last("joined")["peers"]} == {"bea", "cid"}
+
+
+def test_too_many_bytes_of_types() -> None:
+    caller = World().caller().join("ada", announce=announcement(*(f"{number}" + "x" * 250 for number in range(256))))
+    assert caller.end.closed is None
+    described = [{**spec(str(number)), "doc": "x" * 4000} for number in range(200)]
+    caller = World().caller().join("ada", announce={**announcement(), "types": described})
+    assert caller.end.code == "bad-message"

@@ -134,7 +134,7 @@ class Storm:
                 continue
             view.catch_up()
             actual = {
-                peer: {**json.loads(client.record(client.offer)), "types": json.loads(client.offer.types.json)}
+                peer: {**json.loads(client.record()), "types": json.loads(client.offer.types.json)}
                 for peer, client in room.peers.items()
                 if client.offer is not None
             }
