@@ -23,6 +23,7 @@ type IceServers = Callable[[], Awaitable[Sequence[IceServer]]]
 
 _log = logging.getLogger(__name__)
 _CONNECTION_ID_BYTES: Final = 8
+_NETWORK: Final = frozenset(("ice", "dtls", "channel"))  # the steps at which another path may help
 _WAITING_FOR: Final = {
     "signaling": "no description of its end of the connection came",
     "ice": "no network path to it was found",
@@ -36,6 +37,8 @@ def engine_named(name: str) -> Engine:
     """The engine ``aiortc`` or ``wrtc``; ``auto`` is ``wrtc`` where that is installed."""
     if name == "aiortc":
         return AiortcConnection
+    if name not in ("auto", "wrtc"):
+        raise LinkError("engine", f"there is no engine {name!r}: write auto, aiortc or wrtc")
     try:
         from mesh.transport.wrtc_engine import WrtcConnection
     except ImportError as error:
@@ -46,7 +49,7 @@ def engine_named(name: str) -> Engine:
 
 
 class Links:
-    """``get`` makes or finds the link to a peer; what signaling relays for us goes to ``relay``.
+    """``get`` makes or finds the link to a peer; what signaling relays goes to ``relay``. Made in a running loop.
 
     ``send_relay`` brings data to another peer's ``relay``. ``ice_servers`` is asked at every build of a connection.
     ``on_link`` comes for every new link, from either side, before its first message; after ``on_lost`` there are none.
@@ -109,7 +112,7 @@ class Links:
             case {"kind": "want"} if self._me.peer < sender:
                 self._wanted(sender)
             case {"kind": "offer", "connection": str(connection), "sdp": str(sdp), **rest} if sender < self._me.peer:
-                await self._offered(sender, connection, sdp, direct=rest.get("direct") is True)
+                self._offered(sender, connection, sdp, direct=rest.get("direct") is True)
             case {"kind": "answer", "connection": str(connection), "sdp": str(sdp)}:
                 if (attempt := self._attempt(sender, connection)) is not None:
                     attempt.answered(sdp)
@@ -118,7 +121,7 @@ class Links:
                 "connection": str(connection),
                 "candidate": {"candidate": str(), **_fields} as candidate,
             }:
-                await self._candidate(sender, connection, candidate)
+                self._candidate(sender, connection, candidate)
             case {"kind": "refuse", "message": str(message), **rest}:
                 self._refused(sender, rest.get("connection"), message[:MAX_CAUSE_CHARS])
             case _:
@@ -152,15 +155,25 @@ class Links:
                     return await self._new_attempt(making).offer(near, direct=True)
             except TimeoutError:
                 pass
+            except LinkError as error:
+                if error.step not in _NETWORK:
+                    raise
         return await self._new_attempt(making).offer(servers, direct=False)
 
     def _new_attempt(self, making: "_Making", connection: str | None = None) -> Attempt:
+        if making.attempt is not None:
+            making.attempt.link.abandon("another attempt took its place")
         making.attempt = Attempt(self._terms, making.peer, connection or secrets.token_hex(_CONNECTION_ID_BYTES))
         return making.attempt
 
     async def _answer(self, attempt: Attempt, sdp: str, *, direct: bool) -> None:
         servers = await self._ice_servers()
-        await attempt.answer(_without_turn(servers) if direct else servers, sdp)
+        try:
+            await attempt.answer(_without_turn(servers) if direct else servers, sdp)
+        except LinkError as error:
+            if not direct or error.step not in _NETWORK:
+                raise
+            _log.debug("no direct path to %s; it will offer anew", attempt.link.peer)
 
     def _proven(self, link: SessionLink) -> None:
         making = self._makings.pop(link.peer)
@@ -200,7 +213,7 @@ class Links:
         else:
             making.start(partial(self._offer, making))
 
-    async def _offered(self, peer: PeerId, connection: str, sdp: str, *, direct: bool) -> None:
+    def _offered(self, peer: PeerId, connection: str, sdp: str, *, direct: bool) -> None:
         """A further offer takes the place of the one before."""
         if self._attempt(peer, connection) is not None:
             return
@@ -213,7 +226,7 @@ class Links:
         making.start(partial(self._answer, attempt, sdp, direct=direct))
         for early, candidate in self._early.pop(peer, []):
             if early == connection:
-                await attempt.candidate(candidate)
+                attempt.candidate(candidate)
 
     def _attempt(self, peer: PeerId, connection: str) -> Attempt | None:
         """The attempt that ``connection`` names, also one that became a link: candidates may still come for it."""
@@ -223,10 +236,10 @@ class Links:
                 return attempt
         return None
 
-    async def _candidate(self, peer: PeerId, connection: str, candidate: Mapping[str, Any]) -> None:
+    def _candidate(self, peer: PeerId, connection: str, candidate: Mapping[str, Any]) -> None:
         attempt = self._attempt(peer, connection)
         if attempt is not None:
-            await attempt.candidate(candidate)
+            attempt.candidate(candidate)
             return
         if peer in self._early or len(self._early) < MAX_LINKS:
             early = self._early.setdefault(peer, [])
@@ -301,6 +314,8 @@ class _Making:
         self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
+        if self.attempt is not None:
+            self.attempt.link.abandon(str(error))
         self.link.set_exception(error)
         self.link.exception()  # seen, also where nobody waits for this link
 

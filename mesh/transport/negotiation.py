@@ -61,6 +61,7 @@ class Attempt:
         self._described = False  # the engine knows the other side's description, and takes its candidates
         self._early: list[Mapping[str, Any]] = []
         self._candidates = 0
+        self._describing: asyncio.Future[None] | None = None
 
     async def offer(self, ice_servers: Sequence[IceServer], *, direct: bool) -> None:
         """Makes the offer. ``direct`` tells the other side to leave out its TURN servers as well."""
@@ -77,7 +78,7 @@ class Attempt:
         answer = _description(await self._answer)
         self._bind("offerer", local=sdp, remote=answer)
         await connection.accept_answer(answer)
-        await self._take_early(connection)
+        self._take_early(connection)
 
     async def _describe_second(self, ice_servers: Sequence[IceServer], offer: str) -> None:
         offer = _description(offer)
@@ -85,26 +86,24 @@ class Attempt:
         sdp = await connection.accept_offer(offer)
         self._bind("answerer", local=sdp, remote=offer)
         self._introduce({"kind": "answer", "connection": self.id, "sdp": sdp})
-        await self._take_early(connection)
+        self._take_early(connection)
 
     async def _prove(self, describing: Coroutine[Any, Any, None]) -> None:
         """Waits for the proof; what the engine is still doing when the connection ends may never return."""
-        work, proven = asyncio.ensure_future(describing), self.link.proven
+        self._describing, proven = asyncio.ensure_future(describing), self.link.proven
         try:
-            await asyncio.wait((work, proven), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((self._describing, proven), return_when=asyncio.FIRST_COMPLETED)
             if not proven.done():
-                work.result()
+                self._describing.result()
                 await asyncio.wait((proven,))
             proven.result()
-        except LinkError:
-            raise
-        except Exception as error:
+        except BaseException as error:
+            self._describing.cancel()
+            self.link.abandon("this side gave up")
+            if isinstance(error, LinkError) or not isinstance(error, Exception):
+                raise
             said = str(error) if isinstance(error, MeshError) else f"the engine says {error!r}"
             raise LinkError(self.step, said) from error
-        finally:
-            work.cancel()
-            if not proven.done():
-                self.link.abandon("this side gave up")
 
     @property
     def step(self) -> str:
@@ -116,13 +115,13 @@ class Attempt:
         if not self._answer.done():
             self._answer.set_result(sdp)
 
-    async def candidate(self, candidate: Mapping[str, Any]) -> None:
+    def candidate(self, candidate: Mapping[str, Any]) -> None:
         """A candidate of the other side came; it is kept while its description is not there."""
         self._candidates += 1
         if self._candidates > MAX_ICE_CANDIDATES:
             return
         if self._described and self._connection is not None:
-            await self._add(self._connection, candidate)
+            self._terms.spawn(self._add(self._connection, candidate))
         else:
             self._early.append(candidate)
 
@@ -157,10 +156,10 @@ class Attempt:
         for candidate in self._found:
             self._candidate_found(candidate)
 
-    async def _take_early(self, connection: Connection) -> None:
+    def _take_early(self, connection: Connection) -> None:
         self._described = True
         for candidate in self._early:
-            await self._add(connection, candidate)
+            self._terms.spawn(self._add(connection, candidate))
 
     async def _add(self, connection: Connection, candidate: Mapping[str, Any]) -> None:
         try:

@@ -67,6 +67,8 @@ class SessionLink(Link):
     def own(self, connection: Connection) -> None:
         """The connection that this link will stand on, and close."""
         self._connection = connection
+        if self._gone is not None:
+            self._finish = self._spawn(connection.close())
 
     def expect(self, handshake: Handshake) -> None:
         """The proof that it needs, before its channels can open."""
@@ -127,7 +129,10 @@ class SessionLink(Link):
             return
         self._greeted = True
         self._timer = self._loop.call_later(HANDSHAKE_TIMEOUT_S, self._lose, "the other side did not prove itself")
-        self._connection.send(Lane.CONTROL, self._handshake.start())
+        try:
+            self._put(self._connection, Lane.CONTROL, self._handshake.start())
+        except LinkError as error:
+            self._lose(str(error), wait=False)
 
     def frame(self, lane: Lane, frame: bytes | str) -> None:
         if self._gone is not None:
@@ -169,7 +174,7 @@ class SessionLink(Link):
         self.opened()  # the other side's HELLO may overtake the engine's word that the channels are open
         answer = self._handshake.receive(frame)
         if answer is not None:
-            self._connection.send(Lane.CONTROL, answer)
+            self._put(self._connection, Lane.CONTROL, answer)
         if self._handshake.remote is not None:
             self.name, self.grant = self._handshake.remote.name, self._handshake.remote.grant
             self._session = Session(self._loop.time())
@@ -213,8 +218,7 @@ class SessionLink(Link):
                     frame = self._session.next_frame(lane)
                     if frame is None:
                         break
-                    self._connection.send(lane, frame)
-                    self._sent[lane] += len(frame)
+                    self._put(self._connection, lane, frame)
                 if self._session.backlog(lane) <= LANE_HIGH_WATER_BYTES:
                     self._room[lane].set()
         except LinkError as error:
@@ -223,6 +227,10 @@ class SessionLink(Link):
         if self._session.settled:
             self._settled.set()
         self._arm(self._session.deadline)
+
+    def _put(self, connection: Connection, lane: Lane, frame: bytes) -> None:
+        connection.send(lane, frame)
+        self._sent[lane] += len(frame)
 
     def _arm(self, deadline: float) -> None:
         if self._timer is not None:
@@ -252,7 +260,7 @@ class SessionLink(Link):
     def _say_close(self, code: str, text: str) -> None:
         if self._connection is not None:
             try:
-                self._connection.send(Lane.CONTROL, encode_frame([Close(code, text)]))
+                self._put(self._connection, Lane.CONTROL, encode_frame([Close(code, text)]))
             except LinkError as error:
                 _log.debug("%s could not be told why: %s", self.peer, error)
 

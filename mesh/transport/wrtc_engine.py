@@ -3,7 +3,8 @@
 Its native module ``webrtc`` is used, not its imitation of aiortc, which hides states, trickle and statistics.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 import webrtc
@@ -60,12 +61,12 @@ class WrtcConnection(Connection):
             self._events.closed(f"the connection is {self._pc.connection_state.value}")
 
     async def create_offer(self) -> str:
-        await self._pc.set_local_description(await self._pc.create_offer())
+        await _unless_closed(self._pc.set_local_description())
         return self._local_sdp()
 
     async def accept_offer(self, sdp: str) -> str:
-        await self._pc.set_remote_description(webrtc.RTCSessionDescriptionInit("offer", sdp))
-        await self._pc.set_local_description(await self._pc.create_answer())
+        await _unless_closed(self._pc.set_remote_description(webrtc.RTCSessionDescriptionInit("offer", sdp)))
+        await _unless_closed(self._pc.set_local_description())
         return self._local_sdp()
 
     def _local_sdp(self) -> str:
@@ -75,10 +76,10 @@ class WrtcConnection(Connection):
         return str(description.sdp)
 
     async def accept_answer(self, sdp: str) -> None:
-        await self._pc.set_remote_description(webrtc.RTCSessionDescriptionInit("answer", sdp))
+        await _unless_closed(self._pc.set_remote_description(webrtc.RTCSessionDescriptionInit("answer", sdp)))
 
     async def add_candidate(self, candidate: Mapping[str, Any]) -> None:
-        await self._pc.add_ice_candidate(webrtc.RTCIceCandidateInit.from_json(dict(candidate)))
+        await _unless_closed(self._pc.add_ice_candidate(webrtc.RTCIceCandidateInit.from_json(dict(candidate))))
 
     def send(self, lane: Lane, frame: bytes) -> None:
         try:
@@ -102,3 +103,15 @@ class WrtcConnection(Connection):
 
     async def close(self) -> None:
         self._pc.close()
+
+
+async def _unless_closed(operation: Coroutine[Any, Any, None]) -> None:
+    """The native module cancels what is under way when its connection is closed; that must not cancel the caller."""
+    task = asyncio.ensure_future(operation)
+    try:
+        await asyncio.wait((task,))
+    finally:
+        task.cancel()
+    if task.cancelled():
+        raise LinkError("link", "the connection was closed")
+    task.result()
