@@ -5,6 +5,7 @@ peers carries one message after the other, and each arrives half a round trip af
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,11 @@ class Seat:
     @property
     def busy_ms(self) -> float:
         return self.compute_ms + self.queue_ms
+
+    @property
+    def own_ms(self) -> float:
+        """What speaks against it whatever the rest of the graph does."""
+        return self.busy_ms + self.startup_ms + self.missed_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,7 @@ class _Item:
         self._problem, self._choice = problem, choice
         self._urgency = _urgency(problem, choice)
         self._waiting = [len(wires) for wires in problem.incoming[:-1]]
-        self._free = list(problem.slots)
+        self._busy: Counter[int] = Counter()  # slots taken, by peer
         self._ready: dict[int, list[tuple[float, int]]] = {}
         self._link_free: dict[tuple[int, int], float] = {}
         self._events: list[tuple[float, int, int]] = []
@@ -134,13 +140,13 @@ class _Item:
 
     def _start_ready(self, now: float) -> None:
         for peer, ready in self._ready.items():
-            while ready and self._free[peer]:
+            while ready and self._busy[peer] < self._problem.slots[peer]:
                 node = heapq.heappop(ready)[1]
-                self._free[peer] -= 1
+                self._busy[peer] += 1
                 heapq.heappush(self._events, (now + self._choice[node].busy_ms, self.ENDED, node))
 
     def _end(self, node: int, now: float) -> None:
-        self._free[self._choice[node].peer] += 1
+        self._busy[self._choice[node].peer] -= 1
         self._send(node, now)
 
     def _send(self, node: int, now: float) -> None:

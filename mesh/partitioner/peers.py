@@ -1,6 +1,7 @@
 """The registry as the planner sees it: who is there, what each offers and what each has (docs/wire.md, 6)."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,18 +63,16 @@ def merged_types(peers: Sequence[Peer]) -> dict[str, NodeSpec]:
     for peer in peers:
         for name, spec in peer.types.items():
             offers.setdefault(name, []).append(spec)
-    merged = {
-        name: max(specs, key=lambda spec: sum(same_signature(spec, other) for other in specs))
-        for name, specs in offers.items()
-    }
+    merged = {name: _commonest(specs) for name, specs in offers.items()}
     return merged | {name: spec for peer in peers if peer.is_driver for name, spec in peer.types.items()}
 
 
-def same_signature(a: NodeSpec, b: NodeSpec) -> bool:
-    """Whether two announcements of a type take the same parameters and behave alike on edges."""
-    return _signature(a) == _signature(b)
+def _commonest(specs: Sequence[NodeSpec]) -> NodeSpec:
+    votes = Counter(map(signature, specs))
+    return max(specs, key=lambda spec: votes[signature(spec)])
 
 
-def _signature(spec: NodeSpec) -> tuple[object, ...]:
-    params = {name: param.required for name, param in spec.params.items()}
-    return (params, spec.arity, spec.join, spec.stateful, spec.finishes)
+def signature(spec: NodeSpec) -> Hashable:
+    """What two announcements of a type must have in common: the same parameters, the same behaviour on edges."""
+    params = frozenset((name, param.required) for name, param in spec.params.items())
+    return params, spec.arity, spec.join, spec.stateful, spec.finishes

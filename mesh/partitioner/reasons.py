@@ -1,6 +1,7 @@
 """Why each node is where it is: each peer considered, and what it would cost or lacks. As data and as text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from mesh.errors import NoPlanError
@@ -8,8 +9,9 @@ from mesh.ids import NodeId
 from mesh.partitioner.latency import Choice, Problem, Seat, latency_ms
 from mesh.partitioner.peers import Peer
 
-WHAT_IF_STEPS: Final = 200_000  # simulated nodes in one explanation; seats beyond have their own terms only
+WHAT_IF_STEPS: Final = 100_000  # simulated nodes in one explanation; seats beyond have their own terms only
 CANDIDATES: Final = 64  # listed for one node
+ROWS: Final = 4096  # listed in all, in a large graph
 
 type Why = dict[NodeId, list[dict[str, Any]]]
 
@@ -21,12 +23,14 @@ def candidates(
     missing: Mapping[NodeId, Sequence[Sequence[str]]],
     pins: Mapping[str, str],
 ) -> Why:
-    """``why`` of a plan: for each node the chosen seat, the other seats by what the whole would take, the refusals."""
+    """``why`` of a plan: for each node the chosen seat, the next best by what the whole would take, the refusals."""
     what_if = _WhatIf(problem, choice)
-    return {
-        name: [*_fitting(what_if, node, peers, pins.get(name)), *_refused(peers, missing[name])][:CANDIDATES]
-        for node, name in enumerate(problem.nodes)
-    }
+    rows = max(2, min(CANDIDATES, ROWS // max(1, len(problem.nodes))))
+    why: Why = {}
+    for node, name in enumerate(problem.nodes):
+        fitting = _fitting(what_if, node, peers, pins.get(name), rows)
+        why[name] = [*fitting, *islice(_refused(peers, missing[name]), rows - len(fitting))]
+    return why
 
 
 class _WhatIf:
@@ -61,12 +65,13 @@ class _WhatIf:
         return [*self.choice[:node], seat, *self.choice[node + 1 :]]
 
 
-def _fitting(what_if: _WhatIf, node: int, peers: Sequence[Peer], pin: str | None) -> list[dict[str, Any]]:
+def _fitting(what_if: _WhatIf, node: int, peers: Sequence[Peer], pin: str | None, limit: int) -> list[dict[str, Any]]:
     chosen = what_if.choice[node]
-    timed = [(seat, what_if.ms(node, seat)) for seat in what_if.problem.seats[node]]
+    nearest = sorted(what_if.problem.seats[node], key=lambda seat: (seat is not chosen, seat.own_ms))[:limit]
+    timed = [(seat, what_if.ms(node, seat)) for seat in nearest]
     timed.sort(key=lambda entry: (entry[0] is not chosen, entry[1] is None, entry[1] or 0.0))
     rows = []
-    for seat, ms in timed[:CANDIDATES]:
+    for seat, ms in timed:
         peer = peers[seat.peer]
         reason = _why_chosen(what_if, peers, timed, pin) if seat is chosen else _why_not(what_if, chosen, seat, ms)
         rows.append(
@@ -111,21 +116,19 @@ def _why_not(what_if: _WhatIf, chosen: Seat, seat: Seat, ms: float | None) -> st
     return f"{slower}: Pyodide is not loaded there" if seat.startup_ms > chosen.startup_ms else slower
 
 
-def _refused(peers: Sequence[Peer], missing: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    return [
-        {
-            "peer": peer.id,
-            "name": peer.name,
-            "runtime": None,
-            "chosen": False,
-            "ms": None,
-            "terms": {},
-            "lacks": list(lacks),
-            "reason": "cannot",
-        }
-        for peer, lacks in zip(peers, missing, strict=True)
-        if lacks
-    ]
+def _refused(peers: Sequence[Peer], missing: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
+    for peer, lacks in zip(peers, missing, strict=True):
+        if lacks:
+            yield {
+                "peer": peer.id,
+                "name": peer.name,
+                "runtime": None,
+                "chosen": False,
+                "ms": None,
+                "terms": {},
+                "lacks": list(lacks),
+                "reason": "cannot",
+            }
 
 
 def _ms(value: float) -> str:

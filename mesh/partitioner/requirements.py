@@ -5,13 +5,13 @@ from typing import Any
 
 from mesh.manifest.model import Capabilities, Gpu, Placement
 from mesh.nodes.spec import NodeSpec, RuntimeName
-from mesh.partitioner.peers import Peer, same_signature
+from mesh.partitioner.peers import Peer, signature
 
 
 def runtimes_for(spec: NodeSpec, placement: Placement, peer: Peer) -> tuple[RuntimeName, ...]:
     """Where on the peer a node of this type may run; empty if nowhere."""
     offered = peer.types.get(spec.node_type)
-    if offered is None or not same_signature(offered, spec):
+    if offered is None or signature(offered) != signature(spec):
         return ()
     return tuple(name for name in offered.runtimes if placement.runtime in (None, name))
 
@@ -35,7 +35,7 @@ def _lacks_type(spec: NodeSpec, placement: Placement, peer: Peer) -> Iterator[st
     offered = peer.types.get(spec.node_type)
     if offered is None:
         yield f"does not offer {spec.node_type}"
-    elif not same_signature(offered, spec):
+    elif signature(offered) != signature(spec):
         yield f"offers another {spec.node_type}, with other parameters or another arity"
     elif not runtimes_for(spec, placement, peer):
         runtimes = " and ".join(offered.runtimes) or "no runtime"

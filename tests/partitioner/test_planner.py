@@ -9,7 +9,7 @@ from planning_rooms import peer, placed, planned, request, spec
 
 from mesh.errors import NoPlanError
 from mesh.manifest.model import Capabilities, Gpu, PipelineNode, Placement
-from mesh.partitioner.reasons import explain
+from mesh.partitioner.reasons import ROWS, explain
 
 ADD, TEXT, SPEECH = spec("Add", "wasm", "python"), spec("Text"), spec("Speech")
 TAB_TEXT = spec("Text", "pyodide")
@@ -220,3 +220,10 @@ def test_requirements_are_always_obeyed_and_refusals_complete(room):
         assert each.placement.runtime in (None, runtime)
         assert each.capabilities.gpu is None or "gpu" in host.caps
     assert placed(asked) == places
+
+
+def test_the_explanation_of_a_large_graph_is_bounded_and_keeps_what_was_chosen():
+    room = [peer("me", ADD, is_driver=True), *(peer(f"p{index}", ADD) for index in range(20))]
+    why = planned(request(room, [node(str(index)) for index in range(500)]))["why"]
+    assert max(map(len, why.values())) == ROWS // 500
+    assert all(options[0]["chosen"] for options in why.values())
