@@ -35,8 +35,8 @@ class Member {
     });
   }
 
-  relayIn(sender: string, data: unknown): Promise<void> {
-    return this.links.relay(sender, data);
+  relayIn(sender: string, data: unknown): void {
+    this.links.relay(sender, data);
   }
 
   /** Milliseconds until the link stands, and what it says of the other side; or the error. */

@@ -1,5 +1,6 @@
 /** A proven way to one peer, over one connection: first the proof, then a session. */
 
+import { Deferred } from "../deferred";
 import { LinkError, ProtocolError } from "../errors";
 import limits from "../generated/limits.json";
 import { decodeFrame, encodeFrame, LANES, Lane } from "../protocol/codec";
@@ -29,14 +30,14 @@ export interface LinkEvents {
 
 interface Waiting {
   message: Uint8Array;
-  sent: PromiseWithResolvers<void>;
+  sent: Deferred<void>;
 }
 
 /** While it lives, messages of a lane arrive whole, once and in order. */
 export class Link implements ConnectionEvents {
   name = "";
   grant!: Grant;
-  private readonly provenBy = Promise.withResolvers<void>();
+  private readonly provenBy = new Deferred<void>();
   private connection: Connection | null = null;
   private handshake: Handshake | null = null;
   private session: Session | null = null;
@@ -54,7 +55,7 @@ export class Link implements ConnectionEvents {
   private readonly received = LANES.map(() => 0);
   private path: Path = "unknown";
   private settled: () => void = () => undefined;
-  private readonly ended = Promise.withResolvers<void>();
+  private readonly ended = new Deferred<void>();
   private finished: Promise<void> = Promise.resolve();
 
   constructor(
@@ -100,7 +101,7 @@ export class Link implements ConnectionEvents {
     if (this.session === null || this.closing || this.gone !== null) {
       return Promise.reject(new LinkError("link", this.gone ?? "it is not open"));
     }
-    const sent = Promise.withResolvers<void>();
+    const sent = new Deferred<void>();
     this.waiting[lane]!.push({ message, sent });
     this.admit(this.session, lane);
     this.pumpSoon();
@@ -254,7 +255,7 @@ export class Link implements ConnectionEvents {
         session.send(lane, message);
         sent.resolve();
       } catch (error) {
-        sent.reject(error);
+        sent.reject(error as Error);
       }
     }
   }

@@ -1,5 +1,6 @@
 /** The links of this peer: one to each other peer, made when it is asked for; as in mesh/transport/links.py. */
 
+import { Deferred } from "../deferred";
 import { LinkError } from "../errors";
 import limits from "../generated/limits.json";
 import type { Lane } from "../protocol/codec";
@@ -67,16 +68,16 @@ export class Links {
   }
 
   /** Takes what signaling relayed from `sender` (docs/wire.md, 6); what makes no sense is ignored. */
-  async relay(sender: string, data: unknown): Promise<void> {
+  relay(sender: string, data: unknown): void {
     if (this.closed || typeof data !== "object" || data === null) return;
     const { kind, connection, sdp, candidate, message } = data as Relayed;
     if (kind === "want" && this.options.me.peer < sender) this.wanted(sender);
     else if (kind === "refuse" && typeof message === "string") this.refused(sender, connection, message);
     else if (typeof connection !== "string") return;
     else if (kind === "offer" && typeof sdp === "string" && sender < this.options.me.peer) {
-      await this.offered(sender, connection, sdp);
+      this.offered(sender, connection, sdp);
     } else if (kind === "answer" && typeof sdp === "string") this.attempt(sender, connection)?.answered(sdp);
-    else if (kind === "candidate" && isCandidate(candidate)) await this.candidate(sender, connection, candidate);
+    else if (kind === "candidate" && isCandidate(candidate)) this.candidate(sender, connection, candidate);
   }
 
   /** Closes every link in good order, and gives up those in the making. */
@@ -147,7 +148,7 @@ export class Links {
   }
 
   /** A further offer takes the place of the one before. */
-  private async offered(peer: string, connection: string, sdp: string): Promise<void> {
+  private offered(peer: string, connection: string, sdp: string): void {
     if (this.attempt(peer, connection) !== null) return;
     const making = this.makings.get(peer) ?? this.beginOrRefuse(peer, { connection });
     if (making === null) return;
@@ -155,7 +156,7 @@ export class Links {
     making.run(async () => attempt.answer(await this.options.iceServers(), sdp));
     const early = this.early.get(peer) ?? [];
     this.early.delete(peer);
-    for (const each of early) if (each.connection === connection) await attempt.candidate(each.candidate);
+    for (const each of early) if (each.connection === connection) attempt.candidate(each.candidate);
   }
 
   private beginOrRefuse(peer: string, connection: object): Making | null {
@@ -173,10 +174,10 @@ export class Links {
     return attempts.find((attempt) => attempt?.id === connection) ?? null;
   }
 
-  private async candidate(peer: string, connection: string, candidate: RTCIceCandidateInit): Promise<void> {
+  private candidate(peer: string, connection: string, candidate: RTCIceCandidateInit): void {
     const attempt = this.attempt(peer, connection);
     if (attempt !== null) {
-      await attempt.candidate(candidate);
+      attempt.candidate(candidate);
       return;
     }
     if (!this.early.has(peer) && this.early.size >= limits.MAX_LINKS) return;
@@ -204,7 +205,7 @@ export class Links {
 
 /** A link in the making. Attempts follow one another until one is proven, the last one fails, or the time is up. */
 class Making {
-  readonly made = Promise.withResolvers<Link>();
+  readonly made = new Deferred<Link>();
   attempt: Attempt | null = null;
   private work = 0;
   private readonly timer: ReturnType<typeof setTimeout>;

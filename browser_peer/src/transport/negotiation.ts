@@ -1,5 +1,6 @@
 /** One attempt at a link: descriptions, candidates, connection, proof (docs/wire.md, 6); as in mesh/transport/negotiation.py. */
 
+import { Deferred } from "../deferred";
 import { LinkError } from "../errors";
 import limits from "../generated/limits.json";
 import { canonical, fingerprint } from "../protocol/fingerprint";
@@ -20,7 +21,7 @@ export interface Terms extends Omit<LinkEvents, "onCandidate"> {
 export class Attempt {
   readonly link: Link;
   private connection: Connection | null = null;
-  private readonly answerCame = Promise.withResolvers<string>();
+  private readonly answerCame = new Deferred<string>();
   /** The other side knows the connection, and so where candidates belong. */
   private introduced = false;
   private readonly found: RTCIceCandidateInit[] = [];
@@ -46,7 +47,7 @@ export class Attempt {
       const answer = description(await this.answerCame.promise);
       this.bind("offerer", sdp, answer);
       await connection.acceptAnswer(answer);
-      await this.takeEarly(connection);
+      this.takeEarly(connection);
     });
   }
 
@@ -58,7 +59,7 @@ export class Attempt {
       const sdp = await connection.acceptOffer(remote);
       this.bind("answerer", sdp, remote);
       this.introduce({ kind: "answer", connection: this.id, sdp });
-      await this.takeEarly(connection);
+      this.takeEarly(connection);
     });
   }
 
@@ -73,10 +74,10 @@ export class Attempt {
   }
 
   /** A candidate of the other side came; it is kept while its description is not there. */
-  async candidate(candidate: RTCIceCandidateInit): Promise<void> {
+  candidate(candidate: RTCIceCandidateInit): void {
     this.candidates += 1;
     if (this.candidates > limits.MAX_ICE_CANDIDATES) return;
-    if (this.described && this.connection !== null) await add(this.connection, candidate);
+    if (this.described && this.connection !== null) add(this.connection, candidate);
     else this.early.push(candidate);
   }
 
@@ -123,18 +124,15 @@ export class Attempt {
     for (const candidate of this.found) this.candidateFound(candidate);
   }
 
-  private async takeEarly(connection: Connection): Promise<void> {
+  private takeEarly(connection: Connection): void {
     this.described = true;
-    for (const candidate of this.early) await add(connection, candidate);
+    for (const candidate of this.early) add(connection, candidate);
   }
 }
 
-async function add(connection: Connection, candidate: RTCIceCandidateInit): Promise<void> {
-  try {
-    await connection.addCandidate(candidate);
-  } catch {
-    // whatever the browser thinks of it: one candidate less
-  }
+/** Not awaited: of a connection that is closed meanwhile, the browser never says how it went. */
+function add(connection: Connection, candidate: RTCIceCandidateInit): void {
+  connection.addCandidate(candidate).catch(() => undefined); // whatever the browser thinks of it: one candidate less
 }
 
 /** What came as a description, fit for the browser: canonical, and of data channels that carry our frames only. */
