@@ -4,7 +4,7 @@ import "./dashboard.css";
 import { SignalingError } from "../errors";
 import { ownKey, parseInvite } from "../protocol/grants";
 import { SignalingClient } from "../transport/signaling";
-import { roomOf } from "../ui/invite";
+import { rights, roomOf } from "../ui/invite";
 import { start, type Told } from "./start";
 
 async function watch(listener: (told: Told) => void): Promise<void> {
@@ -17,15 +17,12 @@ async function watch(listener: (told: Told) => void): Promise<void> {
     onState: (state) => listener({ type: "signaling", state }),
     onRefused: ({ message }) => listener({ type: "refused", message }),
   });
-  await client.connect();
-  if (!client.can.has("watch")) {
-    const rights = [...client.can].join(" and ");
-    client.close();
-    throw new SignalingError(
-      "not-allowed",
-      `This invite allows to ${rights || "do nothing"}; a dashboard needs one that allows to watch.`,
+  await client.connect().catch((error: unknown) => {
+    if (!(error instanceof SignalingError) || error.code !== "not-allowed") throw error;
+    throw new Error(
+      `This invite allows ${rights(location).join(" and ")}; a dashboard needs one that allows to watch.`,
     );
-  }
+  });
   client.watch(listener);
 }
 

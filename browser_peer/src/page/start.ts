@@ -79,5 +79,6 @@ function open(text: string): string {
   const url = URL.parse(text.trim());
   if (!url || roomOf(url) === null) return "This is no invite: it has no room, or no key after the #.";
   location.assign(url);
+  if (url.pathname === location.pathname) location.reload(); // only the fragment differs: the browser would stay
   return "";
 }

@@ -14,7 +14,7 @@ export function fromJson(text: string): Uint8Array {
 
 /** The payloads of the members of a JSON array: items as people type them. */
 export function itemsFromJson(text: string): Uint8Array[] {
-  const items = new JsonReader(text).document();
+  const items = resolve(new JsonReader(text).document(), []);
   if (!Array.isArray(items)) throw new ValueFault("items are a JSON array with one member for each");
   return items.map(encode);
 }

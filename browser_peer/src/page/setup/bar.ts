@@ -37,7 +37,7 @@ export class RunBar {
     this.#select = h("select", { "aria-label": "Pipeline", on: { change: () => this.#chosen() } });
     this.#edit = h(
       "button",
-      { class: "button quiet", type: "button", on: { click: () => actions.toggleEditor() } },
+      { class: "button quiet", type: "button", "aria-label": "Edit", on: { click: () => actions.toggleEditor() } },
       icon("pencil"),
       h("span", { class: "wide" }, "Edit"),
     );
@@ -45,7 +45,7 @@ export class RunBar {
     picker.addEventListener("change", () => picker.files?.[0] && actions.open(picker.files[0]));
     const open = h(
       "button",
-      { class: "button quiet", type: "button", on: { click: () => picker.click() } },
+      { class: "button quiet", type: "button", "aria-label": "Open a manifest", on: { click: () => picker.click() } },
       icon("folder"),
       h("span", { class: "wide" }, "Open"),
     );

@@ -33,20 +33,19 @@ export class Input {
     this.#draw();
   }
 
-  /** `takesBytes`: the source nodes accept a file's bytes. */
+  /** `takesBytes`: the source nodes accept a file's bytes. Redraws only what changed: somebody may be typing. */
   offer(example: Example | null, takesBytes: boolean): void {
-    const sources: Source[] = [];
-    if (example?.items) sources.push("sample");
-    if (takesBytes || example?.items) sources.push("file");
-    if (!example?.items) sources.push("json");
+    const sources = possible(example, takesBytes);
+    const same = example === this.#example && sources.join() === this.#sources.join();
+    if (same) return;
     if (example !== this.#example) {
       this.#field.value = example?.input ?? this.#field.value;
       this.#source = sources[0]!;
     }
-    this.#example = example;
     if (!sources.includes(this.#source)) this.#source = sources[0]!;
-    if (sources.join() !== this.#sources.join()) this.complain("");
+    this.#example = example;
     this.#sources = sources;
+    this.complain("");
     this.#draw();
   }
 
@@ -114,6 +113,14 @@ export class Input {
     const label = this.#file ? `${this.#file.name}, ${bytes(this.#file.size)}` : "Choose a file";
     return h("button", { class: "button quiet", type: "button", on: { click: () => this.#picker.click() } }, label);
   }
+}
+
+function possible(example: Example | null, takesBytes: boolean): Source[] {
+  const sources: Source[] = [];
+  if (example?.items) sources.push("sample");
+  if (takesBytes || example?.items) sources.push("file");
+  if (!example?.items) sources.push("json");
+  return sources;
 }
 
 async function sampleItems(address: string): Promise<Uint8Array[]> {
