@@ -114,15 +114,25 @@ class Run:
         try:
             await self._prepare()
             self._phase = "running"
-            await self._feed()
-            while not self._status:
-                await self._change()
+            await self._until_over(asyncio.create_task(self._feed()))
         except asyncio.CancelledError:
             self._end("cancelled", RunError("the run was cancelled"))
         except Exception as error:  # also what the application's own iterable of items raises
             self._end("failed", error)
         reporting.cancel()
         await self._close()
+
+    async def _until_over(self, feeding: asyncio.Task[None]) -> None:
+        """Waits for the end of the run, which may come while the source of the items is silent."""
+        feeding.add_done_callback(lambda _: self._notify())
+        try:
+            while not self._status:
+                if feeding.done():
+                    feeding.result()
+                await self._change()
+        finally:
+            feeding.cancel()
+            await asyncio.gather(feeding, return_exceptions=True)
 
     async def _prepare(self) -> None:
         """Plans, and sets up the fragments of all peers at once."""

@@ -170,7 +170,7 @@ export class Run implements RunHandle, Outside, Ends {
       await room(); // an item may have failed while the source was waited for
       if (!this.over) this.carryOut(this.driver!.admit(next.value));
     }
-    if (this.over) void source.return?.();
+    if (this.over) Promise.resolve(source.return?.()).catch(() => undefined);
     else this.carryOut(this.driver!.finishInput());
   }
 
