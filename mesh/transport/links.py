@@ -299,8 +299,9 @@ class _Making:
             await work()
         except LinkError as error:
             self._fail(self, error)
-        except MeshError as error:
-            self._fail(self, LinkError("signaling", str(error)))
+        except Exception as error:  # of signaling, or of the ICE servers that it gave
+            said = str(error) if isinstance(error, MeshError) else repr(error)
+            self._fail(self, LinkError("signaling", said))
 
     def _expired(self) -> None:
         step = "signaling" if self.attempt is None else self.attempt.step

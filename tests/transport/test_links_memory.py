@@ -181,6 +181,18 @@ async def test_a_peer_that_is_not_there_fails_at_once() -> None:
             await ana.links.get(ANA)
 
 
+async def test_ice_servers_that_are_none_fail_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken() -> list[dict[str, Any]]:
+        return [{"url": "stun:misspelled"}]
+
+    async with Room() as room:
+        monkeypatch.setattr(room, "ice_servers", broken)
+        ana = room.add(ANA, MemoryNetwork().connect)
+        room.add(BOB, MemoryNetwork().connect)
+        with pytest.raises(LinkError, match="signaling: KeyError"):
+            await ana.links.get(BOB)
+
+
 async def test_links_are_limited_and_the_other_side_is_told() -> None:
     async with Room() as room:
         network = MemoryNetwork()
