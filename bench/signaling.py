@@ -243,7 +243,8 @@ async def beat(alive: list[Caller]) -> None:
     while True:
         due = time.perf_counter() + SIGNALING_HEARTBEAT_S / slices
         for caller in alive[turn::slices]:
-            caller.transport.write(data)
+            if not caller.transport.is_closing():
+                caller.transport.write(data)
         turn = (turn + 1) % slices
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
 

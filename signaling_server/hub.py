@@ -295,7 +295,7 @@ class Hub:
         if room is not None:
             self._busy.add(room)
             if room.dismiss(client, reason):
-                room.happened(now, kind, f"{client.name} left ({reason})", client)
+                room.lost(now, kind, reason, client)
 
 
 def _name(text: str) -> PeerName:

@@ -126,9 +126,15 @@ class Room:
         state = {"room": self.id, "since_s": round(now - self.since, 1), "links": self._shown_links()}
         return encode({"type": "state", **state, **self._history.all()})
 
-    def happened(self, now: float, kind: str, text: str, client: Client | None = None) -> None:
+    def happened(self, now: float, kind: str, text: str, client: Client) -> None:
         """Puts a line into the room's events."""
-        self._history.event({"t": round(now, 3), "kind": kind, "text": text, **({"peer": client.id} if client else {})})
+        self._history.event({"t": round(now, 3), "kind": kind, "text": text, "peer": client.id})
+
+    def lost(self, now: float, kind: str, reason: str, client: Client) -> None:
+        """A peer is gone, and the runs that it drove with it."""
+        self.happened(now, kind, f"{client.name} left ({reason})", client)
+        for run in self._history.abandon(client.id, "its driver is gone"):
+            self.happened(now, "run-ended", f"{run['name']} of {client.name}: {run['state']}: {run['reason']}", client)
 
     def report(self, client: Client, run: RunReport, now: float) -> None:
         """A driver tells how its run stands."""
@@ -203,6 +209,14 @@ class History:
             del self._runs[oldest], self._sizes[oldest]
             self._fresh_runs.discard(oldest)
         return known["state"] if known else None
+
+    def abandon(self, driver: PeerId, reason: str) -> list[dict[str, Any]]:
+        """Every run of ``driver`` that had not ended has failed; answers them."""
+        keys = [key for key, run in self._runs.items() if key[0] == driver and run["state"] not in ENDED]
+        for key in keys:
+            self._runs[key] |= {"state": "failed", "reason": reason}
+        self._fresh_runs.update(keys)
+        return [self._runs[key] for key in keys]
 
     def all(self) -> dict[str, list[dict[str, Any]]]:
         return {"runs": list(self._runs.values()), "events": list(self._events)}

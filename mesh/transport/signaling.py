@@ -69,7 +69,7 @@ class SignalingClient:
         self._unconfirmed: set[PeerId] = set()  # peers of before a restart that have not come back
         self._connection: ClientConnection | None = None
         self._outbox: asyncio.Queue[bytes] | None = None  # None while the server is away
-        self._ice: list[asyncio.Future[list[dict[str, Any]]]] = []
+        self._ice: set[asyncio.Future[list[dict[str, Any]]]] = set()
         self._plans: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._next_plan = 0
         self._staying: asyncio.Task[None] | None = None
@@ -132,11 +132,13 @@ class SignalingClient:
         """Fresh STUN and TURN servers, in the browsers' form. Raises SignalingError("away")."""
         answer: asyncio.Future[list[dict[str, Any]]] = asyncio.get_running_loop().create_future()
         self._send({"type": "ice"})
-        self._ice.append(answer)
+        self._ice.add(answer)
         try:
             return await asyncio.wait_for(answer, SIGNALING_TIMEOUT_S)
         except TimeoutError:
             raise SignalingError("away", "the signaling server does not answer") from None
+        finally:
+            self._ice.discard(answer)
 
     def announce(self, announcement: Mapping[str, Any]) -> None:
         """Replaces what was announced before."""
@@ -241,6 +243,7 @@ class SignalingClient:
                 future.set_exception(error)
         self._ice.clear()
         if error.code not in RETRIED:
+            _log.warning("this peer is out of its room: %s", error)
             raise error
         _log.info("signaling is away: %s", error)
 

@@ -190,3 +190,16 @@ class TestWatching:
         events = [(event["kind"], event["text"]) for told in eve.end.all("events") for event in told["events"]]
         assert ("left", "ada left (closed)") in events
         assert ("lost", "bea left (silent)") in events
+
+    def test_a_run_ends_with_its_driver(self) -> None:
+        world = World()
+        ada, eve = world.peer("ada"), world.peer("eve")
+        ada.say({"type": "report", "run": RUN})
+        ada.say({"type": "report", "run": {**RUN, "id": "r0", "state": "done"}})
+        eve.say({"type": "watch"})
+        ada.hang_up()
+        world.pass_time(0.1)
+        (run,) = (run for run in eve.end.last("runs")["runs"] if run["id"] == "r1")
+        assert (run["state"], run["reason"]) == ("failed", "its driver is gone")
+        texts = [event["text"] for event in eve.end.last("events")["events"]]
+        assert texts[-2:] == ["ada left (closed)", "calculator of ada: failed: its driver is gone"]
