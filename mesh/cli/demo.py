@@ -14,13 +14,14 @@ import click
 
 import mesh
 from mesh.cli.shell import FAILED, run_async, say
+from mesh.cli.signaling import listening
 from mesh.errors import MeshError
 from mesh.ids import PeerName
 from mesh.manifest.yaml_tree import read as read_yaml
 from mesh.partitioner import explain
 from mesh.peer import Peer
 from mesh.values import from_forms, from_json, to_json
-from signaling_server.server import Config, serve
+from signaling_server.server import Config
 
 WORKERS = ("ada", "bea")
 JOIN_TIMEOUT_S = 30.0
@@ -69,14 +70,15 @@ def demo(once: bool, port: int) -> None:
     """Start signaling, two workers and the page on this machine, and run the example pipelines through them."""
 
     async def main() -> int:
-        async with serve(Config(host="127.0.0.1", port=0 if once else port)) as server:
+        async with listening(Config(host="127.0.0.1", port=0 if once else port)) as server:
             say(f"Signaling at {server.url}, room demo")
+            if not once:
+                say(f"\nOpen the page:      {server.invites['all']}\nand the dashboard:  {server.dashboard}\n")
             async with workers(server.invites["work"]):
                 failures = await run_examples(server.invites["submit"])
                 if once:
                     return FAILED if failures else 0
-                say(f"\nOpen the page:      {server.invites['all']}\nand the dashboard:  {server.dashboard}")
-                say("Ctrl-C ends the demo.")
+                say(f"\nThat was the command line; the page is at {server.url} until Ctrl-C")
                 await asyncio.Event().wait()
         return 0
 

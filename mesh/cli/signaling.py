@@ -3,9 +3,12 @@
 import asyncio
 import gc
 import json
+import os
 import re
 import secrets
 import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,15 +66,24 @@ def signal(
     gc.set_threshold(2000, 20, 1_000_000)
 
     async def main() -> int:
-        try:
-            async with serve(config) as server:
-                announce(server, config, as_json=as_json)
-                await asyncio.Event().wait()
-        except OSError as error:
-            stop(FAILED, f"cannot listen on {host}, port {port}: {error.strerror or error}")
+        async with listening(config) as server:
+            announce(server, config, as_json=as_json)
+            await asyncio.Event().wait()
         return 0
 
     run_async(main)
+
+
+@asynccontextmanager
+async def listening(config: Config) -> AsyncIterator[Server]:
+    """``serve``, where a port that is taken ends the command with a word about it."""
+    async with AsyncExitStack() as stack:
+        try:
+            server = await stack.enter_async_context(serve(config))
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            stop(FAILED, f"cannot listen on {config.host}, port {config.port}: {reason}; --port takes another one")
+        yield server
 
 
 def announce(server: Server, config: Config, *, as_json: bool) -> None:
