@@ -81,6 +81,7 @@ class SignalingClient:
         """Joins the room. Raises SignalingError with the server's code, or ``away`` where nobody answers."""
         await self._join()
         self._staying = asyncio.create_task(self._stay())
+        self._staying.add_done_callback(_tell_end)
 
     @property
     def connected(self) -> bool:
@@ -243,7 +244,6 @@ class SignalingClient:
                 future.set_exception(error)
         self._ice.clear()
         if error.code not in RETRIED:
-            _log.warning("this peer is out of its room: %s", error)
             raise error
         _log.info("signaling is away: %s", error)
 
@@ -368,3 +368,8 @@ def _ended(closed: ConnectionClosed) -> SignalingError:
     if closed.rcvd is not None and closed.rcvd.code == POLICY_VIOLATION and colon:
         return SignalingError(code, text)
     return SignalingError("away", "the connection to the signaling server is gone")
+
+
+def _tell_end(staying: asyncio.Task[None]) -> None:
+    if not staying.cancelled() and (error := staying.exception()) is not None:
+        _log.warning("this peer is out of its room: %s", error)
