@@ -63,8 +63,10 @@ def run(screen: Screen, items: str | None = None) -> None:
     screen.at(".action").click()
 
 
-def ended(screen: Screen, word: str) -> None:
-    expect(screen.at(".run-state b")).to_have_text(word, timeout=30_000)
+def ended(screen: Screen, word: str, *, within_s: float = 30) -> None:
+    expect(screen.at(".action")).to_have_text("Run again", timeout=within_s * 1000)
+    said = [] if word == "Failed" else screen.words(".incident")
+    assert (screen.words(".run-state b"), said) == ([word], [])
 
 
 def chain(*nodes: Mapping[str, object]) -> dict[str, object]:
@@ -211,13 +213,29 @@ def test_only_the_last_rows_stay_in_the_page(opened: Open) -> None:
     assert screen.words(".results .panel-head")[0].startswith("Results 1 000")
 
 
+def test_new_rows_do_not_scroll_under_a_reader(opened: Open) -> None:
+    screen = opened(size=(1440, 760))
+    load(screen, chain({"id": "wait", "type": "Delay", "params": {"seconds": 0.1}, "placement": {"kind": "server"}}))
+    expect(screen.at("button.box")).to_have_count(1)
+    run(screen, json.dumps(list(range(5000))))
+    expect(screen.at(".rows .result").nth(20)).to_be_attached(timeout=20_000)
+    screen.page.evaluate("document.querySelector('.scroll').scrollTop = 150")
+    assert screen.words(".rows .failed") == []
+    newest = screen.words(".rows .value")[0]
+    expect(screen.at(".more")).to_contain_text("new")
+    assert screen.words(".rows .value")[0] == newest
+    screen.at(".more").click()
+    expect(screen.at(".rows .value").first).not_to_have_text(newest)
+    expect(screen.at(".more")).to_be_hidden()
+
+
 def test_speech_becomes_text_in_order(opened: Open) -> None:
     pytest.importorskip("pocketsphinx")
     screen = opened()
     screen.page.select_option(".picker select", "speech")
     expect(screen.at('[data-node="recognise"]')).to_be_visible()
     run(screen)
-    expect(screen.at(".run-state b")).to_have_text("Done", timeout=60_000)
+    ended(screen, "Done", within_s=60)
     assert [int(seq.split()[0]) for seq in screen.words(".rows .seq")] == [4, 3, 2, 1, 0]
     assert "young man" in " ".join(screen.words(".rows .value"))
 
@@ -233,6 +251,7 @@ def test_a_lost_worker_is_said_in_the_page(browser: Browser, room: Room) -> None
     worker.kill()
     expect(screen.at(".incident")).to_contain_text("ada", timeout=5_000)
     ended(screen, "Failed")
+    expect(screen.at(".lane.gone")).to_contain_text("ada, lost")
     screen.close()
 
 

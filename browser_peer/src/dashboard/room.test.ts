@@ -86,6 +86,13 @@ describe("RoomView", () => {
     expect([...view.peers.values()].map(severity)).toEqual(["left", "lost"]);
   });
 
+  it("lets one who served nobody go at once", () => {
+    const view = room("ada");
+    view.presence({ joined: [{ ...record("driver"), runtimes: [] }], updated: [], left: [] }, 1);
+    view.presence(leave("driver"), 2);
+    expect([...view.peers.keys()]).toEqual(["ada"]);
+  });
+
   it("replaces a run by its newest report, the latest started first", () => {
     const view = room("tab");
     view.hear({ type: "runs", runs: [run(), run({ id: "r2", started: 2 })] }, 0);

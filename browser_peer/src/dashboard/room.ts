@@ -96,7 +96,9 @@ export class RoomView {
   #lose(id: string, reason: string, now: number): void {
     const peer = this.peers.get(id);
     if (!peer || peer.gone) return;
-    peer.gone = { at: now, reason, held: this.holds(peer.record.name), links: this.linksOf(id) };
+    const held = this.holds(peer.record.name);
+    if (peer.record.runtimes.length === 0 && held.length === 0) this.peers.delete(id); // it only drove
+    peer.gone = { at: now, reason, held, links: this.linksOf(id) };
     this.links = this.links.filter((link) => link.a !== id && link.b !== id);
   }
 

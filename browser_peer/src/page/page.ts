@@ -1,7 +1,6 @@
 /** The page: the state, what can be done with it, and its views. */
 
 import type { PeerApi, PeerRecord } from "../peer/types";
-import type { Plan } from "../run/graph";
 import type { PyodideProgress } from "../runtimes/pyodide";
 import { h, put } from "../ui/dom";
 import { mark, Slots } from "../ui/peers";
@@ -139,19 +138,24 @@ export class Page {
 
   /** True when somebody came or went, or offers something else. Lanes are in order of joining, the own first. */
   #peersChanged(): boolean {
-    const others = [...this.peer.peers.values()].filter((record) => record.peer !== this.peer.id);
-    const workers = others.filter((record) => record.runtimes.length > 0);
-    const next: LanePeer[] = [
-      { peer: this.peer.id, name: this.peer.name, own: true, slot: this.#slots.of(this.peer.name) },
-      ...workers.map(({ peer, name }) => ({ peer, name, own: false, slot: this.#slots.of(name) })),
-    ];
+    const workers = [...this.peer.peers.values()].filter(
+      ({ peer, runtimes }) => peer !== this.peer.id && runtimes.length > 0,
+    );
+    const parts = seated(this.#store.value.run ? this.#store.value.planned : null);
+    const before = this.#peers.map((peer) => [peer.peer, { ...peer, gone: true }] as const);
+    const lanes = new Map<string, LanePeer>(before);
+    for (const { peer, name } of [{ peer: this.peer.id, name: this.peer.name }, ...workers]) {
+      lanes.set(peer, { peer, name, own: peer === this.peer.id, gone: false, slot: this.#slots.of(name) });
+    }
+    const next = [...lanes.values()].filter(({ peer, gone }) => !gone || parts.has(peer));
     const offers = JSON.stringify([next, workers.map(offer)]);
     if (offers === this.#offers) return false;
     this.#offers = offers;
     this.#peers = next;
+    const living = next.filter((peer) => !peer.gone);
     put(
       this.roster,
-      ...next.map((peer) => h("span", {}, mark(peer.slot), peer.own ? `${peer.name} (you)` : peer.name)),
+      ...living.map((peer) => h("span", {}, mark(peer.slot), peer.own ? `${peer.name} (you)` : peer.name)),
     );
     return true;
   }
@@ -184,8 +188,9 @@ export class Page {
     void this.#plan();
   }
 
+  /** A run that is shown keeps its plan; the next run makes its own. */
   #planSoon(): void {
-    if (isRunning(this.#store.value)) return;
+    if (this.#store.value.run && !this.#store.value.obstacle) return;
     clearTimeout(this.#replan);
     this.#replan = setTimeout(() => void this.#plan(), REPLAN_MS);
   }
@@ -209,7 +214,6 @@ export class Page {
     try {
       const items = await this.#input.items();
       await follow(this.peer, items, this.#store);
-      this.#planSoon();
     } catch (error) {
       this.#input.complain(error instanceof Error ? error.message : String(error));
     }
@@ -253,7 +257,9 @@ export class Page {
 
   #renderGraph(state: State): void {
     const { planned, run } = state;
-    if (!planned || !seatsKnown(planned.plan, this.#peers)) return;
+    const known = new Set(this.#peers.map(({ peer }) => peer));
+    // a plan may name a peer that has just left: the next plan is on its way
+    if (!planned || ![...seated(planned)].every((peer) => known.has(peer))) return;
     const running = isRunning(state);
     const view: View = state.view === "flow" ? "flow" : PHONE.matches ? "columns" : "rows";
     this.#graph.render({
@@ -290,10 +296,10 @@ function offer(record: PeerRecord): unknown {
   return [record.runtimes, record.types.map((type) => type.node_type), record.caps, record.pyodide];
 }
 
-/** A plan may name a peer that has just left; the next plan is on its way. */
-function seatsKnown(plan: Plan, peers: readonly LanePeer[]): boolean {
-  const known = new Set(peers.map((peer) => peer.peer));
-  return Object.values(plan.steps.at(-1)?.nodes ?? {}).every((node) => node.on.every((seat) => known.has(seat.peer)));
+/** The peers that have a part in a plan. */
+function seated(planned: State["planned"]): Set<string> {
+  const seats = Object.values(planned?.plan.steps.at(-1)?.nodes ?? {});
+  return new Set(seats.flatMap((node) => node.on.map((seat) => seat.peer)));
 }
 
 /** Whether a source node of the pipeline accepts the bytes of a file. */

@@ -29,6 +29,7 @@ export async function follow(peer: PeerApi, items: readonly Uint8Array[], store:
     onFailure: (failure) => append({ kind: "failure", failure }),
   });
   let run: RunState = {
+    id: handle.id,
     cancel: () => handle.cancel(),
     progress: NOTHING_YET,
     rates: new Rates(),

@@ -25,6 +25,7 @@ export type Row =
   | { kind: "failure"; failure: ItemFailure };
 
 export interface RunState {
+  id: string;
   cancel(): void;
   progress: RunProgress;
   rates: Rates;

@@ -10,6 +10,8 @@ export interface LanePeer {
   peer: string;
   name: string;
   own: boolean;
+  /** It left while a run that it had a part in is still shown. */
+  gone: boolean;
   slot: Slot;
 }
 

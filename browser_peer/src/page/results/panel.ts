@@ -11,6 +11,10 @@ import { receiptElement } from "./receipt";
 import { valueElement } from "./value";
 
 const ANNOUNCE_MS = 5000;
+/** While a run goes on, rows are added at most this often. */
+const REDRAW_MS = 250;
+/** Scrolled further down than this, somebody is reading. */
+const READING_PX = 8;
 
 export class ResultsPanel {
   readonly element: HTMLElement;
@@ -29,16 +33,20 @@ export class ResultsPanel {
   #receipt = h("div", { class: "receipt" });
   #scroll = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Results and receipt" });
   #log = h("div", { class: "unseen", role: "log" });
-  #run: RunState | null = null;
+  /** Id of the run whose rows are shown. */
+  #run: string | undefined;
   #drawn = 0;
   #announced = 0;
   #noticed: unknown;
   #received: unknown;
+  #drawnAt = 0;
+  #last: [State, readonly LanePeer[]] | null = null;
 
   constructor(
     private readonly slots: Slots,
     private readonly onEdit: () => void,
   ) {
+    this.#scroll.addEventListener("scroll", () => this.#backOnTop());
     this.#scroll.append(this.#notice, this.#head, this.#underway, this.#rows, this.#receipt);
     this.element = h(
       "section",
@@ -51,7 +59,8 @@ export class ResultsPanel {
 
   render(state: State, peers: readonly LanePeer[]): void {
     const { run } = state;
-    if (run !== this.#run) this.#start(run);
+    this.#last = [state, peers];
+    if (run?.id !== this.#run) this.#start(run?.id);
     this.#showNotice(state, peers);
     if (!run) {
       say(this.#about, "");
@@ -70,8 +79,9 @@ export class ResultsPanel {
     }
   }
 
-  #start(run: RunState | null): void {
+  #start(run: string | undefined): void {
     this.#run = run;
+    this.#drawnAt = 0;
     this.#drawn = 0;
     this.#received = null;
     put(this.#rows);
@@ -101,12 +111,13 @@ export class ResultsPanel {
   /** New rows go on top, unless somebody reads further down. */
   #addRows(run: RunState, state: State, peers: readonly LanePeer[]): void {
     const fresh = run.total - this.#drawn;
-    const reading = this.#scroll.scrollTop > 8;
+    const reading = this.#scroll.scrollTop > READING_PX;
     this.#more.hidden = !reading || fresh === 0;
-    if (fresh === 0) return;
+    if (fresh === 0 || (isRunning(state) && Date.now() - this.#drawnAt < REDRAW_MS)) return;
     say(this.#more, `${count(fresh)} new`);
     if (reading && fresh < ROWS_KEPT) return;
     this.#head.hidden = false;
+    this.#drawnAt = Date.now();
     this.#drawn = run.total;
     const rows = run.rows.slice(-fresh);
     const longest = Math.max(1, ...run.rows.map((row) => (row.kind === "result" ? (row.tookMs ?? 0) : 0)));
@@ -116,7 +127,11 @@ export class ResultsPanel {
 
   #toTop(): void {
     this.#scroll.scrollTop = 0;
-    this.#more.hidden = true;
+    this.#backOnTop();
+  }
+
+  #backOnTop(): void {
+    if (this.#scroll.scrollTop <= READING_PX && !this.#more.hidden && this.#last) this.render(...this.#last);
   }
 
   #announce(run: RunState): void {
