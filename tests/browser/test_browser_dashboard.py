@@ -115,6 +115,7 @@ def test_it_is_readable(browser: Browser, room: Room, tmp_path: Path, size: tupl
     room.worker("bea")
     results(mesh("run", ROOT / "examples/calculator.yaml", "--input", "[1]", "--join", room.invites["submit"]))
     screen = Screen(browser, room.dashboard, size=size, dark=dark)
+    expect(screen.at('[data-peer="ada"]')).to_be_visible()
     ada.kill()
     expect(screen.at(".gone").first).to_be_visible()
     for form in ("List", "Map"):

@@ -1,6 +1,6 @@
 /** What happened: the strip for the last loss, and the list of events, newest first. */
 
-import { h, put } from "../ui/dom";
+import { figures, h, put } from "../ui/dom";
 import { type IconName, icon } from "../ui/icons";
 import { plural } from "../ui/numbers";
 import { mark, type Slots } from "../ui/peers";
@@ -74,12 +74,7 @@ export class Incident {
   #draw(peer: RoomPeer): void {
     const word = severity(peer);
     const { held, links } = peer.gone!;
-    const nodes = held.flatMap((each) => each.nodes);
-    const figures: [string, string][] = [
-      ["nodes it held", String(nodes.length)],
-      ["runs it was in", String(held.length)],
-      ["links cut", String(links.length)],
-    ];
+    const age = h("b", { class: "age", "aria-live": "off" });
     const dismiss = () => {
       this.#dismissed.add(keyOf(peer));
       this.element.hidden = true;
@@ -92,21 +87,14 @@ export class Incident {
       h(
         "div",
         { class: "strip-words" },
-        h(
-          "p",
-          { class: "sentence" },
-          h("b", {}, peer.record.name),
-          ` ${howItWent(peer)} `,
-          h("b", { class: "age", "aria-live": "off" }),
-          ".",
-        ),
+        h("p", { class: "sentence" }, h("b", {}, peer.record.name), ` ${howItWent(peer)} `, age, "."),
         h("p", { class: "small muted" }, consequence(peer)),
       ),
-      h(
-        "dl",
-        { class: "figures" },
-        ...figures.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, h("b", {}, value)))),
-      ),
+      figures([
+        ["nodes it held", h("b", {}, held.flatMap(({ nodes }) => nodes).length)],
+        ["runs it was in", h("b", {}, held.length)],
+        ["links cut", h("b", {}, links.length)],
+      ]),
       h(
         "button",
         { class: "button quiet icon-only dense", type: "button", "aria-label": "Dismiss", on: { click: dismiss } },

@@ -194,42 +194,37 @@ function legend(): HTMLElement {
 }
 
 function peerList(room: RoomView, peers: RoomPeer[], slots: Slots, now: number): HTMLElement {
+  const rows = peers.map((peer) => {
+    const { record, gone } = peer;
+    return h(
+      "li",
+      { class: gone ? `gone ${severity(peer)}` : "", "data-peer": record.name },
+      mark(slots.of(record.name), { large: true, hollow: gone !== null }),
+      h(
+        "div",
+        {},
+        h("div", {}, h("b", {}, record.name), " ", gone && goneChip(peer)),
+        ...(gone ? goneWords(peer, now) : [h("div", { class: "small muted" }, doing(room, peer))]),
+      ),
+      gone ? icon("unplug") : aside(room, peer),
+    );
+  });
+  return h("ul", { class: "peer-list" }, ...rows);
+}
+
+function doing(room: RoomView, { record }: RoomPeer): string {
+  const nodes = room.holds(record.name).flatMap((each) => each.nodes);
+  return nodes.length > 0 ? nodes.join(", ") : describePeer(record).join("; ");
+}
+
+function aside(room: RoomView, { record }: RoomPeer): HTMLElement {
+  const links = room.linksOf(record.peer);
+  const rate = links.reduce((sum, link) => sum + link.bytes_per_s, 0);
+  const words = [plural(links.length, "link"), rate >= 1 ? `${bytes(rate)}/s` : "idle"];
   return h(
-    "ul",
-    { class: "peer-list" },
-    ...peers.map((peer) => {
-      const { record, gone } = peer;
-      const [machine, offers] = describePeer(record);
-      const nodes = room.holds(record.name).flatMap(({ nodes }) => nodes);
-      const links = room.linksOf(record.peer);
-      const rate = links.reduce((sum, link) => sum + link.bytes_per_s, 0);
-      return h(
-        "li",
-        { class: gone ? `gone ${severity(peer)}` : "", "data-peer": record.name },
-        mark(slots.of(record.name), { large: true, hollow: gone !== null }),
-        h(
-          "div",
-          {},
-          h("div", {}, h("b", {}, record.name), " ", gone ? goneChip(peer) : null),
-          ...(gone
-            ? goneWords(peer, now)
-            : [h("div", { class: "small muted" }, nodes.length > 0 ? nodes.join(", ") : `${machine}; ${offers}`)]),
-        ),
-        gone
-          ? icon("unplug")
-          : h(
-              "div",
-              { class: "aside" },
-              h("div", {}, `load ${percent(record.load)}`),
-              h(
-                "div",
-                { class: "small muted" },
-                rate >= 1
-                  ? `${plural(links.length, "link")}, ${bytes(rate)}/s`
-                  : `${plural(links.length, "link")}, idle`,
-              ),
-            ),
-      );
-    }),
+    "div",
+    { class: "aside" },
+    h("div", {}, `load ${percent(record.load)}`),
+    h("div", { class: "small muted" }, words.join(", ")),
   );
 }

@@ -1,11 +1,12 @@
 /** The runs of the room, and of the selected one: where its nodes are and what they take. */
 
 import { scaleLog } from "d3-scale";
+import type { NodeTimes } from "../peer/types";
 import type { RunState } from "../protocol/signaling";
 import { h, put, svg } from "../ui/dom";
 import { icon } from "../ui/icons";
 import { clock, count, duration, figure, plural } from "../ui/numbers";
-import { mark, type Slots } from "../ui/peers";
+import { mark, type Slot, type Slots } from "../ui/peers";
 import { hasEnded, holder, type RoomView } from "./room";
 
 const MOST_ROWS = 50;
@@ -159,63 +160,54 @@ function details(run: RunState, slots: Slots, now: number): HTMLElement {
 }
 
 const AXIS = { width: 150, height: 18, least: 0.01, most: 10_000 };
+const GRID = [0.1, 1, 10, 100, 1000];
+const LABELLED = [0.1, 10, 1000];
+
+/** From ms to the place on the axis. */
+const position = scaleLog()
+  .domain([AXIS.least, AXIS.most])
+  .range([6, AXIS.width - 6])
+  .clamp(true);
 
 function timeTable(run: RunState, slots: Slots): HTMLElement {
   const nodes = Object.entries(run.node_ms);
   if (nodes.length === 0) return h("p", { class: "muted" }, "Nothing measured yet.");
-  const position = scaleLog()
-    .domain([AXIS.least, AXIS.most])
-    .range([6, AXIS.width - 6])
-    .clamp(true);
-  const rows = nodes.map(([node, times]) => {
-    const slot = slots.of(holder(run, node)[0] ?? run.driver);
-    const [p50, p95] = [position(Math.max(times.p50, AXIS.least)), position(Math.max(times.p95, AXIS.least))];
-    return h(
-      "tr",
-      {},
-      h("td", {}, mark(slot), ` ${node}`),
-      h("td", { class: "number" }, count(times.count)),
-      h("td", { class: "number", title: duration(times.p50) }, figure(times.p50)),
-      h("td", { class: "number", title: duration(times.p95) }, figure(times.p95)),
-      h(
-        "td",
-        { class: "axis" },
-        svg(
-          "svg",
-          { viewBox: `0 0 ${AXIS.width} ${AXIS.height}`, "data-slot": slot.colour, "aria-hidden": "true" },
-          ...grid(position),
-          svg("path", { class: "range", d: `M${p50} 9H${p95}M${p95} 4v10` }),
-          svg("circle", { class: "dot", cx: p50, cy: 9, r: 4 }),
-        ),
-      ),
-    );
+  const ticks = LABELLED.map((ms) => {
+    const left = `${(100 * position(ms)) / AXIS.width}%`;
+    return h("span", { class: "tick", style: { left } }, figure(ms));
   });
-  const ticks = [0.1, 10, 1000].map((ms) =>
-    h("span", { class: "tick", style: { left: `${(100 * position(ms)) / AXIS.width}%` } }, figure(ms)),
+  const head = h(
+    "tr",
+    {},
+    h("th", { scope: "col" }, "node"),
+    ...["calls", "p50", "p95"].map((word) => h("th", { scope: "col", class: "number" }, word)),
+    h("th", { class: "axis ticks" }, ...ticks),
   );
+  const rows = nodes.map(([node, times]) => timeRow(node, times, slots.of(holder(run, node)[0] ?? run.driver)));
   return h(
     "div",
     {},
-    h(
-      "table",
-      { class: "time-table" },
-      h(
-        "thead",
-        {},
-        h(
-          "tr",
-          {},
-          h("th", { scope: "col" }, "node"),
-          ...["calls", "p50", "p95"].map((word) => h("th", { scope: "col", class: "number" }, word)),
-          h("th", { class: "axis ticks" }, ...ticks),
-        ),
-      ),
-      h("tbody", {}, ...rows),
-    ),
+    h("table", { class: "time-table" }, h("thead", {}, head), h("tbody", {}, ...rows)),
     h("p", { class: "small muted foot" }, `${plural(nodes.length, "node")}; dot p50, tick p95, log scale`),
   );
 }
 
-function grid(position: (ms: number) => number): SVGElement[] {
-  return [0.1, 1, 10, 100, 1000].map((ms) => svg("path", { class: "grid", d: `M${position(ms)} 0V18` }));
+function timeRow(node: string, times: NodeTimes, slot: Slot): HTMLElement {
+  const [p50, p95] = [position(Math.max(times.p50, AXIS.least)), position(Math.max(times.p95, AXIS.least))];
+  const drawing = svg(
+    "svg",
+    { viewBox: `0 0 ${AXIS.width} ${AXIS.height}`, "data-slot": slot.colour, "aria-hidden": "true" },
+    ...GRID.map((ms) => svg("path", { class: "grid", d: `M${position(ms)} 0V18` })),
+    svg("path", { class: "range", d: `M${p50} 9H${p95}M${p95} 4v10` }),
+    svg("circle", { class: "dot", cx: p50, cy: 9, r: 4 }),
+  );
+  return h(
+    "tr",
+    {},
+    h("td", {}, mark(slot), ` ${node}`),
+    h("td", { class: "number" }, count(times.count)),
+    h("td", { class: "number", title: duration(times.p50) }, figure(times.p50)),
+    h("td", { class: "number", title: duration(times.p95) }, figure(times.p95)),
+    h("td", { class: "axis" }, drawing),
+  );
 }

@@ -1,13 +1,13 @@
 /** Where and why: of a selected node, every candidate and its cost; without one, the plan as a list. */
 
 import type { Candidate, Graph } from "../run/graph";
-import { h, put } from "../ui/dom";
+import { figures, h, put } from "../ui/dom";
 import { icon } from "../ui/icons";
 import { runtimeName } from "../ui/machine";
 import { duration, figure, plural } from "../ui/numbers";
 import { mark } from "../ui/peers";
 import type { LanePeer } from "./graph/state";
-import type { Planned, State } from "./state";
+import type { Planned, State } from "./session/state";
 
 export interface InspectorActions {
   select(node: string | null): void;
@@ -201,14 +201,11 @@ function termsWords(candidate: Candidate): HTMLElement {
 function measured(id: string, state: State): HTMLElement {
   const times = state.run?.progress.node_ms[id];
   if (!times) return h("p", { class: "small muted measured" }, "Not measured yet: the times are the planner's.");
-  const figures: [string, string][] = [
+  const list = figures([
     ["calls", figure(times.count)],
     ["p50", duration(times.p50)],
     ["p95", duration(times.p95)],
-  ];
-  return h(
-    "dl",
-    { class: "figures measured" },
-    ...figures.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
-  );
+  ]);
+  list.classList.add("measured");
+  return list;
 }

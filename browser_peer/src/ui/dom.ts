@@ -50,6 +50,15 @@ export function put(element: Element, ...children: Child[]): void {
   element.replaceChildren(...kept(children));
 }
 
+/** Named numbers, side by side. */
+export function figures(pairs: readonly (readonly [name: string, value: Child])[]): HTMLElement {
+  return h(
+    "dl",
+    { class: "figures" },
+    ...pairs.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+  );
+}
+
 function kept(children: Child[]): (Node | string)[] {
   return children
     .filter((child) => child !== null && child !== undefined && child !== false)

@@ -2,7 +2,7 @@
 
 import { h, say } from "../../ui/dom";
 import { duration } from "../../ui/numbers";
-import type { State } from "../state";
+import type { State } from "../session/state";
 
 export class GraphBar {
   readonly element: HTMLElement;

@@ -5,8 +5,8 @@ import { h } from "../../ui/dom";
 import { icon } from "../../ui/icons";
 import { mark } from "../../ui/peers";
 import type { LanePeer } from "../graph/state";
+import type { Obstacle } from "../session/state";
 import { faultList } from "../setup/editor";
-import type { Obstacle } from "../state";
 
 export function obstacleElement(obstacle: Obstacle, peers: readonly LanePeer[], onEdit: () => void): HTMLElement {
   if (obstacle.kind === "error") return incident(obstacle.message);

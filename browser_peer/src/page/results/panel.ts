@@ -5,7 +5,7 @@ import { rights, workerLine } from "../../ui/invite";
 import { count, duration, plural } from "../../ui/numbers";
 import type { Slots } from "../../ui/peers";
 import type { LanePeer } from "../graph/state";
-import { isRunning, ROWS_KEPT, type Row, type RunState, type State } from "../state";
+import { isRunning, ROWS_KEPT, type Row, type RunState, type State } from "../session/state";
 import { incident, obstacleElement } from "./obstacle";
 import { receiptElement } from "./receipt";
 import { valueElement } from "./value";

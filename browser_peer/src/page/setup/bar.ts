@@ -4,14 +4,14 @@ import type { RunProgress } from "../../peer/types";
 import { h, put, say } from "../../ui/dom";
 import { icon } from "../../ui/icons";
 import { clock, count, duration, plural } from "../../ui/numbers";
-import { isRunning, type State } from "../state";
-import { type Example, examples } from "./examples";
+import { isRunning, type State } from "../session/state";
+import { examples } from "./examples";
 import type { Input } from "./input";
 
 export interface BarActions {
-  choose(example: Example): void;
+  choose(example: string): void;
   open(file: File): void;
-  toggleEditor(): void;
+  edit(editing: boolean): void;
   run(): void;
   cancel(): void;
 }
@@ -34,10 +34,15 @@ export class RunBar {
     private readonly actions: BarActions,
     input: Input,
   ) {
-    this.#select = h("select", { "aria-label": "Pipeline", on: { change: () => this.#chosen() } });
+    this.#select = h("select", { "aria-label": "Pipeline", on: { change: () => actions.choose(this.#select.value) } });
     this.#edit = h(
       "button",
-      { class: "button quiet", type: "button", "aria-label": "Edit", on: { click: () => actions.toggleEditor() } },
+      {
+        class: "button quiet",
+        type: "button",
+        "aria-label": "Edit",
+        on: { click: () => actions.edit(this.#edit.ariaPressed !== "true") },
+      },
       icon("pencil"),
       h("span", { class: "wide" }, "Edit"),
     );
@@ -61,8 +66,8 @@ export class RunBar {
     );
   }
 
-  render(state: State, example: Example | null): void {
-    this.#options(state.title, example);
+  render(state: State): void {
+    this.#options(state);
     this.#edit.setAttribute("aria-pressed", String(state.editing));
     this.#running = isRunning(state);
     this.#words(state);
@@ -93,12 +98,7 @@ export class RunBar {
     if (this.#running) this.#face("square", "Cancel run", "Esc");
   }
 
-  #chosen(): void {
-    const example = examples.find((each) => each.name === this.#select.value);
-    if (example) this.actions.choose(example);
-  }
-
-  #options(title: string, example: Example | null): void {
+  #options({ title, example }: State): void {
     const value = example?.name ?? OTHER;
     const key = `${value} ${title}`;
     if (this.#select.dataset.key === key) return;

@@ -4,7 +4,7 @@ import type { Fault } from "../../peer/types";
 import { h, put } from "../../ui/dom";
 import { icon } from "../../ui/icons";
 import { plural } from "../../ui/numbers";
-import type { State } from "../state";
+import type { State } from "../session/state";
 
 const PAUSE_MS = 300;
 
@@ -59,6 +59,7 @@ export class Editor {
   }
 
   focus(): void {
+    this.element.hidden = false;
     this.#text.focus();
   }
 

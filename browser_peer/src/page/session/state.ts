@@ -1,8 +1,9 @@
 /** What the page knows: one value, replaced on every change, from which all views are drawn. */
 
-import type { Fault, ItemFailure, Receipt, Refusal, Result, RunProgress } from "../peer/types";
-import type { Graph, Plan } from "../run/graph";
-import type { Rates } from "./graph/rates";
+import type { Fault, ItemFailure, Receipt, Refusal, Result, RunProgress } from "../../peer/types";
+import type { Graph, Plan } from "../../run/graph";
+import type { Rates } from "../graph/rates";
+import type { Example } from "../setup/examples";
 
 export interface Planned {
   graph: Graph;
@@ -39,6 +40,8 @@ export interface RunState {
 
 export interface State {
   title: string;
+  /** The one that was chosen; null for a manifest of the user's own. */
+  example: Example | null;
   manifest: string;
   planned: Planned | null;
   obstacle: Obstacle | null;
@@ -53,6 +56,22 @@ export interface State {
   /** The share of Python that is loaded for this tab, 0 … 1; null when none is being loaded. */
   loading: number | null;
 }
+
+export const EMPTY: State = {
+  title: "",
+  example: null,
+  manifest: "",
+  planned: null,
+  obstacle: null,
+  planning: false,
+  pins: {},
+  selected: null,
+  editing: false,
+  view: "lanes",
+  tab: "results",
+  run: null,
+  loading: null,
+};
 
 export const ROWS_KEPT = 200;
 
