@@ -132,8 +132,9 @@ function goneWords(peer: RoomPeer, now: number): HTMLElement[] {
 function liveWords(room: RoomView, peer: RoomPeer): HTMLElement[] {
   const [machine, offers] = describePeer(peer.record);
   const nodes = room.holds(peer.record.name).flatMap(({ nodes }) => nodes);
-  const chips = nodes.slice(0, MOST_CHIPS).map((node) => h("span", { class: "chip" }, node));
-  if (nodes.length > MOST_CHIPS) chips.push(h("span", { class: "chip" }, `${nodes.length - MOST_CHIPS} more`));
+  const shown =
+    nodes.length > MOST_CHIPS ? [...nodes.slice(0, MOST_CHIPS - 1), `${nodes.length - MOST_CHIPS + 1} more`] : nodes;
+  const chips = shown.map((words) => h("span", { class: "chip" }, words));
   return [
     h("div", { class: "small clip" }, `${machine}${peer.record.hidden ? ", hidden" : ""}`),
     h("div", { class: "small clip muted" }, offers),

@@ -7,7 +7,7 @@ export interface Card {
   height: number;
 }
 
-export const CARD = { width: 186, height: 104 };
+export const CARD = { width: 190, height: 122 };
 const GAP = { x: 122, y: 76, least: 56 };
 const PAD = 16;
 const MOST_COLUMNS = 4;

@@ -71,12 +71,18 @@ export class ResultsPanel {
       isRunning(state) || run.total === 0 ? "in order, newest first" : `${count(run.total)}, in order, newest first`,
     );
     this.#showUnderway(state, run);
+    if (this.#received !== run.receipt) this.#receive(run);
     this.#addRows(run, state, peers);
     this.#announce(run);
-    if (this.#received !== run.receipt) {
-      this.#received = run.receipt;
-      put(this.#receipt, run.receipt && receiptElement(run.receipt, this.slots));
-    }
+  }
+
+  /** The medians are final now: rows that nobody reads are drawn anew with them. */
+  #receive(run: RunState): void {
+    this.#received = run.receipt;
+    put(this.#receipt, run.receipt && receiptElement(run.receipt, this.slots));
+    if (this.#scroll.scrollTop > READING_PX) return;
+    this.#drawn = 0;
+    put(this.#rows);
   }
 
   #start(run: string | undefined): void {
@@ -121,7 +127,8 @@ export class ResultsPanel {
     this.#drawn = run.total;
     const rows = run.rows.slice(-fresh);
     const longest = Math.max(1, ...run.rows.map((row) => (row.kind === "result" ? (row.tookMs ?? 0) : 0)));
-    this.#rows.prepend(...rows.reverse().map((row) => rowElement(row, longest, state, peers)));
+    this.#rows.style.setProperty("--ms", `${100 / longest}%`);
+    this.#rows.prepend(...rows.reverse().map((row) => rowElement(row, state, peers)));
     while (this.#rows.childElementCount > ROWS_KEPT) this.#rows.lastElementChild!.remove();
   }
 
@@ -179,7 +186,7 @@ function barLegend(): HTMLElement {
   );
 }
 
-function rowElement(row: Row, longest: number, state: State, peers: readonly LanePeer[]): HTMLElement {
+function rowElement(row: Row, state: State, peers: readonly LanePeer[]): HTMLElement {
   if (row.kind === "failure") {
     const { seq, node, peer, cause } = row.failure;
     const [first, ...rest] = cause.trim().split("\n");
@@ -204,25 +211,25 @@ function rowElement(row: Row, longest: number, state: State, peers: readonly Lan
     h("span", { class: "seq" }, count(result.seq), result.part > 0 ? h("small", {}, ` part ${result.part}`) : null),
     valueElement(result.payload),
     h("span", { class: "took" }, tookMs === null ? "" : duration(tookMs)),
-    tookMs === null ? null : timeBar(tookMs, longest, state, peers),
+    tookMs === null ? null : timeBar(tookMs, state, peers),
   );
 }
 
-/** What an item's time was spent on: each node's median in its peer's colour, and the rest. */
-function timeBar(tookMs: number, longest: number, state: State, peers: readonly LanePeer[]): HTMLElement {
+/** What an item's time was spent on: each node's median in its peer's colour, and the rest. `--ms` is the scale. */
+function timeBar(tookMs: number, state: State, peers: readonly LanePeer[]): HTMLElement {
   const seats = state.planned?.plan.steps.at(-1)?.nodes ?? {};
   const parts = Object.entries(state.run?.progress.node_ms ?? {}).map(([node, times]) => ({
     ms: times.p50,
     slot: peers.find((peer) => peer.peer === seats[node]?.on[0]?.peer)?.slot.colour ?? 1,
   }));
   const computed = parts.reduce((sum, part) => sum + part.ms, 0);
-  const scale = Math.min(1, tookMs / Math.max(computed, 1e-9));
-  const width = (ms: number) => ({ width: `${((100 * ms) / longest).toFixed(2)}%` });
-  const rest = tookMs - computed * scale;
-  const bar = h("span", { class: "bar", "aria-hidden": "true" });
-  if (rest / longest > 0.01) bar.append(h("i", { class: "waits", style: width(rest) }));
-  for (const part of parts) {
-    bar.append(h("i", { class: "computes", "data-slot": part.slot, style: width(part.ms * scale) }));
-  }
-  return bar;
+  const fit = Math.min(1, tookMs / Math.max(computed, 1e-9));
+  const width = (ms: number) => ({ width: `calc(${ms.toFixed(4)} * var(--ms))` });
+  const rest = tookMs - computed * fit;
+  return h(
+    "span",
+    { class: "bar", "aria-hidden": "true" },
+    rest / tookMs > 0.01 && h("i", { class: "waits", style: width(rest) }),
+    ...parts.map(({ ms, slot }) => h("i", { class: "computes", "data-slot": slot, style: width(ms * fit) })),
+  );
 }
