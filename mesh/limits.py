@@ -8,6 +8,7 @@ from typing import Final
 
 # Values
 MAX_DEPTH: Final = 64  # levels of lists and maps in an item or a node's answer
+JOIN_LEVELS: Final = 2  # that a join, or several sinks, put on top: a map, and lists for some of its ports
 MAX_VALUE_BYTES: Final = 256 * 1024 * 1024  # one encoded value
 MAX_ARRAY_DIMS: Final = 32
 

@@ -21,9 +21,13 @@ from mesh.values import to_json
 @nodes_option
 def validate(files: tuple[Path, ...], node_sources: tuple[str, ...]) -> None:
     """Check manifests; every fault of every FILE is printed on stderr. Exit code 2 if there is any."""
-    types = Peer.alone(nodes=node_sources).types
-    bad = sum(not is_valid(file, types) for file in files)
-    raise SystemExit(USAGE if bad else 0)
+
+    async def main() -> int:
+        types = Peer.alone(nodes=node_sources).types
+        bad = sum(not is_valid(file, types) for file in files)
+        return USAGE if bad else 0
+
+    run_async(main)
 
 
 def is_valid(file: Path, types: dict[str, NodeSpec]) -> bool:
@@ -32,7 +36,7 @@ def is_valid(file: Path, types: dict[str, NodeSpec]) -> bool:
         graph = compile_graph(load(file), types)
     except ManifestError as error:
         for fault in error.faults:
-            say(f"{file}: {fault}")
+            say(str(fault) if fault.path == str(file) else f"{file}: {fault}")
         return False
     click.echo(f"{file}: valid, {len(graph.nodes)} nodes")
     return True
@@ -43,12 +47,17 @@ def is_valid(file: Path, types: dict[str, NodeSpec]) -> bool:
 @click.option("--json", "as_json", is_flag=True, help="A JSON list with one entry for each type.")
 def nodes(node_sources: tuple[str, ...], as_json: bool) -> None:
     """List the node types that run here, with their parameters."""
-    types = Peer.alone(nodes=node_sources).types
-    if as_json:
-        click.echo(json.dumps([spec.to_json() for spec in types.values()], indent=2))
-        return
-    for _, spec in sorted(types.items()):
-        click.echo(describe(spec))
+
+    async def main() -> int:
+        types = Peer.alone(nodes=node_sources).types
+        if as_json:
+            click.echo(json.dumps([spec.to_json() for spec in types.values()], indent=2))
+        else:
+            for _, spec in sorted(types.items()):
+                click.echo(describe(spec))
+        return 0
+
+    run_async(main)
 
 
 def describe(spec: NodeSpec) -> str:

@@ -9,16 +9,14 @@ import reprlib
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from mesh.errors import NodeError, ValueFault
-from mesh.limits import MAX_CAUSE_CHARS, MAX_SNAPSHOT_BYTES
+from mesh.limits import JOIN_LEVELS, MAX_CAUSE_CHARS, MAX_SNAPSHOT_BYTES
 from mesh.nodes.base import SKIP, Node
 from mesh.nodes.describe import bind, spec_of
 from mesh.nodes.steps import Steps
 from mesh.values import Buffer, decode, encode, kind_of, matches
-
-JOIN_LEVELS: Final = 2  # a join's input is a map, with lists for some ports
 
 type Step = tuple[list[bytes], bool]
 
@@ -31,6 +29,7 @@ class NodeInstance:
         self._spec = spec_of(cls)
         self._steps = Steps()
         self._generator: Any = None
+        self._extra_levels = JOIN_LEVELS if self._spec.join else 0
         with _Guard():
             self._node = bind(cls, decode(params))
 
@@ -40,7 +39,8 @@ class NodeInstance:
 
     async def process(self, payload: Buffer) -> Step:
         """One input: the first parts, and whether ``next`` may have more."""
-        value = decode(payload, extra_levels=JOIN_LEVELS if self._spec.join else 0)
+        # what feeds it may be a join
+        value = decode(payload, extra_levels=JOIN_LEVELS + self._extra_levels)
         if not self._spec.join and not matches(self._spec.accepts, value):
             raise NodeError(
                 f"{self._spec.node_type} accepts {self._spec.accepts}, got {kind_of(value)} {reprlib.repr(value)}"
@@ -79,7 +79,7 @@ class NodeInstance:
         await self._abandon()
         answer = await _settle(method, *arguments)
         if not inspect.isgenerator(answer) and not inspect.isasyncgen(answer):
-            return ([] if answer is SKIP else [_encoded(answer)]), False
+            return ([] if answer is SKIP else [_encoded(answer, self._extra_levels)]), False
         self._generator = answer
         if self._spec.arity == "many":
             return await self._steps.begin(self._fetch)
@@ -99,7 +99,7 @@ class NodeInstance:
             except (StopIteration, StopAsyncIteration):
                 self._generator = None
                 return None
-        return _encoded(part)
+        return _encoded(part, self._extra_levels)
 
     async def _abandon(self) -> None:
         """Ends a generator whose further parts nobody wants; what it raises then belongs to no input."""
@@ -129,9 +129,9 @@ async def _settle(method: Callable[..., Any], *arguments: Any) -> Any:
         return await answer if inspect.isawaitable(answer) else answer
 
 
-def _encoded(value: Any) -> bytes:
+def _encoded(value: Any, extra_levels: int = 0) -> bytes:
     try:
-        return encode(value)
+        return encode(value, extra_levels=extra_levels)
     except ValueFault as error:
         raise NodeError(f"its answer is no value: {error}", kind="answer") from None
 

@@ -147,8 +147,6 @@ class Peer:
                 raise SignalingError("not-allowed", "this invite does not let a peer work; ask for one that does")
         if self.serves:
             self._python.warm()  # the first run should not wait for it
-        if self.serves:
-            self._python.warm()  # the first run should not wait for it
         return self
 
     async def __aexit__(
@@ -236,7 +234,7 @@ class Peer:
 
     def report(self, summary: Mapping[str, Any]) -> None:
         """Tells the dashboard how a run of this peer goes."""
-        if self._network is not None:
+        if self._network is not None and "submit" in self._network.signaling.can:
             self._network.signaling.report(summary)
 
     def learn(self, costs: Mapping[str, Mapping[str, float]]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mesh.errors import ItemError, ProtocolError, RunError, ValueFault
 from mesh.ids import DRIVER, NodeId, PeerId, new_run_id
-from mesh.limits import SETUP_TIMEOUT_S
+from mesh.limits import JOIN_LEVELS, SETUP_TIMEOUT_S
 from mesh.manifest.graph import Graph, to_value
 from mesh.peer.host import summaries
 from mesh.peer.placement import Placement
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 STATS_TIMEOUT_S: Final = 2.0
 REPORT_S: Final = 0.5
-RESULT_LEVELS: Final = 2  # the maps of joins and sinks come on top of the levels of a value
 
 type Items = Iterable[Any] | AsyncIterable[Any]
 type Manifest = str | Mapping[str, Any]
@@ -39,7 +38,7 @@ class RunResult:
     @property
     def value(self) -> Any:
         """The payload as a Python value; raises ValueFault where a node answered none."""
-        return decode(self.payload, extra_levels=RESULT_LEVELS)
+        return decode(self.payload, extra_levels=2 * JOIN_LEVELS)
 
 
 class Run:
@@ -200,7 +199,7 @@ class Run:
     async def _close(self) -> None:
         """Frees the run everywhere and writes the receipt."""
         if self._site is not None:
-            if self._status == "done":
+            if self._status == "done" or isinstance(self._error, ItemError):
                 await self._gather_stats()
             for worker in self._workers:
                 self._peer.post(worker, messages.Stop(*self._id(), self._status))
@@ -246,17 +245,17 @@ class Run:
                 case Result():
                     self._result = instruction
                 case SeqFailed(failure):
-                    self._failed_item(failure)
+                    error = self._failed_item(failure)
+                    if self._on_failure is not None:
+                        self._on_failure(error)
                 case Finished(status, failure, reason):
-                    error = self._failed_item(failure) if failure is not None else RunError(reason) if reason else None
-                    self._end(status, error)
+                    known = self._failed_item(failure) if failure is not None else None
+                    self._end(status, known or (RunError(reason) if reason else None))
         self._notify()
 
     def _failed_item(self, failure: Failure) -> ItemError:
         error = ItemError(run=self.key.run, seq=failure.seq, node=failure.node, peer=failure.peer, cause=failure.cause)
         self.failures.append(error)
-        if self._on_failure is not None:
-            self._on_failure(error)
         return error
 
     def frame(self, frame: Frame) -> None:

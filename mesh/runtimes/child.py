@@ -124,7 +124,7 @@ async def _serve(connection: socket.socket, slab: Slab) -> None:
             else:
                 write_frame(writer, slab.pack([None, *fields]))
             await writer.drain()
-            if op == "close":
+            if op == "close" or node is None:  # it could not be set up
                 return
 
 

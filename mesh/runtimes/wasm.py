@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 from mesh import values
 from mesh.errors import NodeCrashed, NodeError, NodeSourceError, NodeTimeout, ValueFault
-from mesh.limits import DESCRIBE_TIMEOUT_S, MAX_CAUSE_CHARS, MAX_NODE_TYPES, SETUP_TIMEOUT_S
+from mesh.limits import DESCRIBE_TIMEOUT_S, JOIN_LEVELS, MAX_CAUSE_CHARS, MAX_NODE_TYPES, SETUP_TIMEOUT_S
 from mesh.manifest.graph import GraphNode
 from mesh.nodes.spec import ALIASES, NodeSpec
 from mesh.nodes.steps import Steps
@@ -205,7 +205,7 @@ class WasmInstance(Instance):
     def _process(self, payload: bytes) -> Answer:
         if self._node.arity == "many":
             return self._begin(partial(self._world.process, payload))
-        part = _checked(self._world.process(payload))
+        part = self._checked(self._world.process(payload))
         if part is None and self._node.arity == "one":
             raise NodeError("it answered no part, but its arity is one", kind="answer")
         return Answer(() if part is None else (part,))
@@ -213,7 +213,7 @@ class WasmInstance(Instance):
     def _finish(self) -> Answer:
         if self._node.arity == "many":
             return self._begin(self._world.finish)
-        part = _checked(self._world.finish())
+        part = self._checked(self._world.finish())
         return Answer(() if part is None else (part,))
 
     def _begin(self, first: Callable[[], bytes | None]) -> Answer:
@@ -221,7 +221,7 @@ class WasmInstance(Instance):
         functions = iter((first,))
 
         async def fetch() -> bytes | None:
-            return _checked(next(functions, self._world.next)())
+            return self._checked(next(functions, self._world.next)())
 
         return _step(self._steps.begin(fetch))
 
@@ -229,7 +229,16 @@ class WasmInstance(Instance):
         return _step(self._steps.step())
 
     def _snapshot(self) -> bytes:
-        return _checked(self._world.snapshot())
+        return self._checked(self._world.snapshot())
+
+    def _checked[P: bytes | None](self, part: P) -> P:
+        """``part``, which must be a value, or none."""
+        if part is not None:
+            try:
+                values.check(part, extra_levels=JOIN_LEVELS if self._node.join else 0)
+            except ValueFault as error:
+                raise NodeError(f"its answer is no value: {error}", kind="answer") from None
+        return part
 
 
 def _step(step: Coroutine[None, None, tuple[list[bytes], bool]]) -> Answer:
@@ -240,16 +249,6 @@ def _step(step: Coroutine[None, None, tuple[list[bytes], bool]]) -> Answer:
         parts, more = end.value
         return Answer(tuple(parts), more)
     raise AssertionError("a guest does not wait")
-
-
-def _checked[P: bytes | None](part: P) -> P:
-    """``part``, which must be a value, or none."""
-    if part is not None:
-        try:
-            values.check(part)
-        except ValueFault as error:
-            raise NodeError(f"its answer is no value: {error}", kind="answer") from None
-    return part
 
 
 def _settle(future: asyncio.Future[Any], answer: Any, error: Exception | None) -> None:

@@ -20,7 +20,7 @@ export function itemsFromJson(text: string): Uint8Array[] {
 }
 
 /** A payload as JSON, without a detour through numbers: 2.0 is written 2.0, and every int exactly. */
-export function toJson(payload: Uint8Array, indent = 0, extraLevels = 2): string {
+export function toJson(payload: Uint8Array, indent = 0, extraLevels = 2 * limits.JOIN_LEVELS): string {
   const between = (open: string, close: string, parts: string[], depth: number) => {
     if (parts.length === 0) return open + close;
     if (indent === 0) return open + parts.join(", ") + close;
