@@ -2,26 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from mesh.errors import ItemError, ProtocolError, RunError, ValueFault
 from mesh.ids import DRIVER, NodeId, PeerId, new_run_id
-from mesh.limits import JOIN_LEVELS, SETUP_TIMEOUT_S
+from mesh.limits import JOIN_LEVELS, RUN_REPORT_INTERVAL_S, SETUP_TIMEOUT_S, STATS_TIMEOUT_S
 from mesh.manifest.graph import Graph, to_value
 from mesh.peer.host import summaries
 from mesh.peer.placement import Placement
 from mesh.peer.site import RunKey, Site
 from mesh.protocol import messages
-from mesh.run.driver import Driver, DriverInstruction, Failure, Finished, OnError, Result, SeqFailed
+from mesh.run.driver import Counts, Driver, DriverInstruction, Failure, Finished, OnError, Result, SeqFailed
 from mesh.run.events import Emit, Frame, GiveCredit, ReportError
 from mesh.values import decode, encode
 
 if TYPE_CHECKING:
     from mesh.peer.peer import Peer
-
-STATS_TIMEOUT_S: Final = 2.0
-REPORT_S: Final = 0.5
 
 type Items = Iterable[Any] | AsyncIterable[Any]
 type Manifest = str | Mapping[str, Any]
@@ -72,12 +69,15 @@ class Run:
         self._workers: set[PeerId] = set()
         self._names: dict[PeerId, str] = {}  # as they were when the run began: a peer that left has none any more
         self._ready: dict[PeerId, asyncio.Future[None]] = {}
-        self._stats: dict[PeerId, Mapping[str, Any]] = {}
+        self._stats: dict[PeerId, messages.Times] = {}
         self._result: Result | None = None
         self._phase = "planning"
         self._status = ""
         self._error: Exception | None = None
-        self._changed = asyncio.Event()
+        self._arrived = asyncio.Event()  # a result, or the very end: the application waits
+        self._room = asyncio.Event()  # for another item: the source waits
+        self._over = asyncio.Event()
+        self._told = asyncio.Event()  # the times of a worker
         self._task = peer.background(self._main())
 
     # For the application
@@ -92,7 +92,8 @@ class Run:
                     if self._error is not None:
                         raise self._error
                     raise StopAsyncIteration
-                await self._change()
+                self._arrived.clear()
+                await self._arrived.wait()
         except asyncio.CancelledError:
             await self.cancel()
             raise
@@ -109,29 +110,20 @@ class Run:
     # The course of the run
 
     async def _main(self) -> None:
-        reporting = asyncio.create_task(self._report_regularly())
+        tasks = [asyncio.create_task(self._report_regularly())]
         try:
             await self._prepare()
             self._phase = "running"
-            await self._until_over(asyncio.create_task(self._feed()))
+            tasks.append(asyncio.create_task(self._feed()))
+            await self._over.wait()  # which may come while the source of the items is silent
         except asyncio.CancelledError:
             self._end("cancelled", RunError("the run was cancelled"))
-        except Exception as error:  # also what the application's own iterable of items raises
+        except Exception as error:
             self._end("failed", error)
-        reporting.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._close()
-
-    async def _until_over(self, feeding: asyncio.Task[None]) -> None:
-        """Waits for the end of the run, which may come while the source of the items is silent."""
-        feeding.add_done_callback(lambda _: self._notify())
-        try:
-            while not self._status:
-                if feeding.done():
-                    feeding.result()
-                await self._change()
-        finally:
-            feeding.cancel()
-            await asyncio.gather(feeding, return_exceptions=True)
 
     async def _prepare(self) -> None:
         """Plans, and sets up the fragments of all peers at once."""
@@ -179,7 +171,14 @@ class Run:
             raise RunError(f"{self._name(worker)} did not set up its nodes within {SETUP_TIMEOUT_S:.0f} s") from None
 
     async def _feed(self) -> None:
-        """Admits items as the window and the credit of the sources allow."""
+        """Admits items until there are no more; what their source raises ends the run."""
+        try:
+            await self._admit_all()
+        except Exception as error:
+            self._end("failed", error)
+
+    async def _admit_all(self) -> None:
+        """As the window and the credit of the sources allow."""
         driver = self._driver
         assert driver is not None
         number = 0
@@ -190,7 +189,8 @@ class Run:
                 raise ValueFault(f"item {number}: {error}") from None
             number += 1
             while not (self._status or driver.can_admit()):
-                await self._change()
+                self._room.clear()
+                await self._room.wait()
             if self._status:
                 return
             self._carry_out(driver.admit(payload))
@@ -208,7 +208,7 @@ class Run:
         self.receipt = self._write_receipt()
         self._peer.run_ended(self)
         self._peer.report(self._summary())
-        self._notify()
+        self._arrived.set()
 
     async def _gather_stats(self) -> None:
         for worker in self._workers:
@@ -216,42 +216,38 @@ class Run:
         try:
             async with asyncio.timeout(STATS_TIMEOUT_S):
                 while self._stats.keys() < self._workers:
-                    await self._change()
+                    self._told.clear()
+                    await self._told.wait()
         except TimeoutError:
             self._peer.log("a worker did not report its times; the receipt lacks them")
 
     def _end(self, status: str, error: Exception | None = None) -> None:
         if not self._status:
             self._status, self._error = status, error
-        self._notify()
-
-    # Waiting: whoever waits holds the present event, and each change wakes all of them
-
-    async def _change(self) -> None:
-        await self._changed.wait()
-
-    def _notify(self) -> None:
-        event, self._changed = self._changed, asyncio.Event()
-        event.set()
+        self._over.set()
+        self._room.set()
 
     # What the engines want done
 
     def _carry_out(self, instructions: Sequence[DriverInstruction]) -> None:
         assert self._site is not None
+        assert self._driver is not None
         for instruction in instructions:
             match instruction:
                 case Emit() | GiveCredit():
                     self._site.execute([instruction])
                 case Result():
                     self._result = instruction
+                    self._arrived.set()
                 case SeqFailed(failure):
                     error = self._failed_item(failure)
                     if self._on_failure is not None:
                         self._on_failure(error)
                 case Finished(status, failure, reason):
-                    known = self._failed_item(failure) if failure is not None else None
-                    self._end(status, known or (RunError(reason) if reason else None))
-        self._notify()
+                    ending = RunError(reason) if reason else None
+                    self._end(status, self._failed_item(failure) if failure is not None else ending)
+        if not self._room.is_set() and self._driver.can_admit():
+            self._room.set()
 
     def _failed_item(self, failure: Failure) -> ItemError:
         error = ItemError(run=self.key.run, seq=failure.seq, node=failure.node, peer=failure.peer, cause=failure.cause)
@@ -294,12 +290,12 @@ class Run:
             case messages.Refused(text=text):
                 self._answer(sender, RunError(f"{self._name(sender)} refused: {text}"))
             case messages.Error(body=body):
-                self._carry_out(self._driver.error(*_read_error(body), self._name(sender)))
+                self._carry_out(self._driver.error(*messages.read_error(body), self._name(sender)))
             case messages.Failed(text=text):
                 self._carry_out(self._driver.fail(text))
             case messages.StatsReply(body=body):
-                self._stats[sender] = body
-                self._notify()
+                self._stats[sender] = messages.read_stats(body)
+                self._told.set()
             case messages.Credit(edge=edge, amount=amount):
                 self._site.receive_credit(sender, edge, amount)
 
@@ -332,36 +328,35 @@ class Run:
     def _name(self, peer: PeerId) -> str:
         return DRIVER if peer == self._peer.id else self._names.get(peer, peer)
 
+    def _counts(self) -> Counts:
+        return self._driver.counts if self._driver else Counts()
+
     def _placement(self) -> dict[str, list[str]]:
         steps = self.plan["steps"] if self.plan else [{"nodes": {}}]
         return {node: [self._name(seat["peer"]) for seat in place["on"]] for node, place in steps[-1]["nodes"].items()}
 
     def _node_ms(self) -> dict[NodeId, Any]:
         times: dict[NodeId, Any] = dict(summaries(self._site.host.times)) if self._site else {}
-        for body in self._stats.values():
-            times |= body.get("nodes", {})
+        for nodes, _ in self._stats.values():
+            times |= nodes
         return times
 
     def _link_bytes(self) -> dict[str, int]:
         sent = self._site.sent if self._site else {}
         links = {f"{DRIVER}->{self._name(to)}": count for to, count in sent.items()}
-        for body in self._stats.values():
-            links |= body.get("links", {})
+        for _, sent_on in self._stats.values():
+            links |= sent_on
         return links
 
     def _write_receipt(self) -> dict[str, Any]:
-        counts = (
-            asdict(self._driver.counts)
-            if self._driver
-            else dict.fromkeys(("items_in", "results_out", "done", "filtered", "failed"), 0)
-        )
+        counts = self._counts()
         epoch = {"epoch": self.plan["epoch"], "reason": "start", "placement": self._placement()} if self.plan else None
         return {
             "run_id": self.key.run,
             "status": self._status,
-            "items_in": counts["items_in"],
-            "results_out": counts["results_out"],
-            "seqs": {name: counts[name] for name in ("done", "filtered", "failed")},
+            "items_in": counts.items_in,
+            "results_out": counts.results_out,
+            "seqs": {"done": counts.done, "filtered": counts.filtered, "failed": counts.failed},
             "replayed": 0,
             "duplicates_dropped": 0,
             "epochs": [epoch] if epoch else [],
@@ -376,13 +371,13 @@ class Run:
 
     def _summary(self) -> dict[str, Any]:
         """For the dashboard (docs/wire.md, 6)."""
-        counts = self._driver.counts if self._driver else None
+        counts = self._counts()
         return {
             "id": self.key.run,
             "name": self.name,
             "state": self._status or self._phase,
-            "items_in": counts.items_in if counts else 0,
-            "results_out": counts.results_out if counts else 0,
+            "items_in": counts.items_in,
+            "results_out": counts.results_out,
             "errors": len(self.failures),
             "placement": self._placement(),
             "node_ms": self._node_ms(),
@@ -392,7 +387,7 @@ class Run:
     async def _report_regularly(self) -> None:
         while True:
             self._peer.report(self._summary())
-            await asyncio.sleep(REPORT_S)
+            await asyncio.sleep(RUN_REPORT_INTERVAL_S)
 
 
 async def _each(items: Items) -> AsyncIterator[Any]:
@@ -402,10 +397,3 @@ async def _each(items: Items) -> AsyncIterator[Any]:
     else:
         for item in items:
             yield item
-
-
-def _read_error(body: Mapping[str, Any]) -> tuple[NodeId, int, str, str]:
-    node, seq, kind, cause = (body.get(name) for name in ("node", "seq", "kind", "cause"))
-    if not (isinstance(node, str) and type(seq) is int and isinstance(kind, str) and isinstance(cause, str)):
-        raise ProtocolError("bad-message", "an error needs seq, node, kind and cause")
-    return NodeId(node), seq, kind, cause

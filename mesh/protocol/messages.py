@@ -9,9 +9,11 @@ from typing import Any, Final, NamedTuple, cast
 import msgpack
 
 from mesh.errors import ProtocolError
-from mesh.ids import PeerId, RunId
+from mesh.ids import NodeId, PeerId, RunId
 from mesh.limits import MAX_CAUSE_CHARS, MAX_CONNECTIONS, MAX_ID_CHARS, MAX_NODES
 from mesh.protocol.codec import REGISTRY, Lane, unpack
+
+type Times = tuple[dict[NodeId, dict[str, float]], dict[str, int]]  # by node, and bytes by link
 
 
 class Start(NamedTuple):
@@ -158,6 +160,31 @@ def _read_part(fields: list[Any]) -> Part:
     ):
         raise ProtocolError("bad-message", "a field of Part is wrong")
     return part
+
+
+def read_error(body: Mapping[str, Any]) -> tuple[NodeId, int, str, str]:
+    """Node, seq, kind and cause of an ERROR; raises ProtocolError("bad-message")."""
+    node, seq, kind, cause = (body.get(name) for name in ("node", "seq", "kind", "cause"))
+    if not (_is_id(node) and type(seq) is int and _is_id(kind) and type(cause) is str):
+        raise ProtocolError("bad-message", "an error needs seq, node, kind and cause")
+    return NodeId(str(node)), seq, str(kind), cause[:MAX_CAUSE_CHARS]
+
+
+def read_stats(body: Mapping[str, Any]) -> Times:
+    """Times by node, and bytes by link, of a STATS_REPLY; raises ProtocolError("bad-message")."""
+    nodes, links = body.get("nodes", {}), body.get("links", {})
+    if not (
+        all(type(each) is dict and all(map(_is_text, each)) for each in (nodes, links))
+        and all(type(times) is dict and set(times) == {"count", "p50", "p95"} for times in nodes.values())
+        and all(type(number) in (int, float) for times in nodes.values() for number in times.values())
+        and all(type(count) is int for count in links.values())
+    ):
+        raise ProtocolError("bad-message", "times need nodes: {id: {count, p50, p95}} and links: {a->b: bytes}")
+    return nodes, links
+
+
+def _is_text(value: object) -> bool:
+    return type(value) is str
 
 
 def _is_id(value: object) -> bool:
