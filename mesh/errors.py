@@ -116,7 +116,7 @@ class ProtocolError(MeshError):
     """The other side broke the protocol; ``code`` names the rule (``mesh/protocol/registry.json``)."""
 
     def __init__(self, code: str, message: str) -> None:
-        self.code = code
+        self.code, self.message = code, message
         super().__init__(f"{code}: {message}")
 
 

@@ -193,7 +193,7 @@ class Hub:
         try:
             grant = verify(join.grant, owner_key=self._owner(join), room=join.room, now=now)
         except ProtocolError as error:
-            raise Refused("bad-grant", str(error)) from None
+            raise Refused("bad-grant", error.message) from None
         if grant.id in self._denied:
             raise Refused("denied", f"the grant {grant.id} has been withdrawn")
         needed = ("watch",) if join.announce is None else ("submit", "work")

@@ -357,6 +357,7 @@ class Run:
             "items_in": counts.items_in,
             "results_out": counts.results_out,
             "seqs": {"done": counts.done, "filtered": counts.filtered, "failed": counts.failed},
+            "dropped": counts.dropped,
             "replayed": 0,
             "duplicates_dropped": 0,
             "epochs": [epoch] if epoch else [],

@@ -254,7 +254,7 @@ class SessionLink(Link):
 
     def _fail(self, error: ProtocolError) -> None:
         """The other side broke the rules: it is told so."""
-        self._say_close(error.code, str(error).removeprefix(f"{error.code}: "))
+        self._say_close(error.code, error.message)
         self._lose(str(error))
 
     def _say_close(self, code: str, text: str) -> None:
