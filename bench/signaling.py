@@ -211,7 +211,9 @@ def invite_for(port: int, number: int) -> Invite:
     return keys.invite(server=f"http://{HOST}:{port}", subject="bench", can=can, ttl_s=3600, now=time.time())
 
 
-async def call(caller: Caller, port: int, *, address: str) -> None:
+async def call(caller: Caller, port: int) -> None:
+    """Connects and joins. Each server has its own addresses of callers: their ports would not do for all the rounds."""
+    address = f"127.{port // 256}.{port % 256}.{1 + int(caller.invite.room[1:].partition('~')[0]) % 8}"
     await asyncio.get_running_loop().create_connection(lambda: caller, HOST, port, local_addr=(address, 0))
     await caller.joined
 
@@ -223,7 +225,7 @@ async def hold(port: int, peers: int, pipe: Connection) -> None:
 
     async def join_some() -> None:
         for caller in waiting:
-            await call(caller, port, address="127.0.0.2")
+            await call(caller, port)
             alive.append(caller)
 
     alive: list[Caller] = []
@@ -260,7 +262,7 @@ async def probe(port: int, seconds: float, pipe: Connection) -> None:
     sender = Caller("sender", invite_for(port, number))
     receiver = Caller("receiver", invite_for(port, number), on_relay=on_relay)
     for caller in (sender, receiver):
-        await call(caller, port, address="127.0.0.3")
+        await call(caller, port)
     beating = asyncio.create_task(beat([sender, receiver]))
     end = time.perf_counter() + seconds
     while (now := time.perf_counter()) < end:
@@ -302,12 +304,14 @@ def measure(system: str, peers: int, seconds: float) -> Round:
     memory, cpu = memory_kb(pid), cpu_s(pid)
     holder = spawn.Process(target=client_process, args=(hold, port, peers, hold_there), daemon=True)
     holder.start()
+    hold_there.close()  # so that a holder that dies is heard of
     joining_s = hold_here.recv()
     time.sleep(1)
     memory, cpu = memory_kb(pid) - memory, cpu_s(pid) - cpu
     prober = spawn.Process(target=client_process, args=(probe, port, seconds, probe_there), daemon=True)
     idle, began = cpu_s(pid), time.perf_counter()
     prober.start()
+    probe_there.close()
     times = sorted(probe_here.recv())
     idle_cpu = (cpu_s(pid) - idle) / (time.perf_counter() - began)
     hold_here.send(None)
