@@ -1,11 +1,11 @@
 """``mesh worker``: lend this machine to a room."""
 
-import asyncio
 import json
 
 import click
 
 from mesh.cli.shell import (
+    FAILED,
     USAGE,
     engine_option,
     ice_option,
@@ -78,8 +78,8 @@ def worker(
             if as_json:
                 click.echo(json.dumps({"name": peer.name, "peer": peer.id, "room": peer.room}))
             say(f"{peer.name} joined room {peer.room} and offers {len(peer.types)} node types; Ctrl-C ends it")
-            await asyncio.Event().wait()
-        return 0
+            await peer.wait_closed()
+        return FAILED
 
     run_async(main)
 

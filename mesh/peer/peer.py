@@ -161,6 +161,11 @@ class Peer:
         await asyncio.gather(*self._background, return_exceptions=True)
         await asyncio.gather(*(runtime.close() for runtime in self.runtimes.values()))
 
+    async def wait_closed(self) -> None:
+        """Waits until the room is closed to this peer for good; raises SignalingError, which says why."""
+        assert self._network is not None
+        await self._network.signaling.wait_closed()
+
     def run(
         self,
         pipeline: Manifest | Path,

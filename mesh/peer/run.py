@@ -207,7 +207,7 @@ class Run:
             self._peer.learn(self._site.host.costs())
         self.receipt = self._write_receipt()
         self._peer.run_ended(self)
-        self._peer.report(self._summary())
+        self._report()
         self._arrived.set()
 
     async def _gather_stats(self) -> None:
@@ -385,9 +385,13 @@ class Run:
             **({"reason": str(self._error)} if self._error else {}),
         }
 
+    def _report(self) -> None:
+        if self.plan is not None:  # before that there is no name to show
+            self._peer.report(self._summary())
+
     async def _report_regularly(self) -> None:
         while True:
-            self._peer.report(self._summary())
+            self._report()
             await asyncio.sleep(RUN_REPORT_INTERVAL_S)
 
 
