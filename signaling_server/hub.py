@@ -76,6 +76,7 @@ class Hub:
         if client not in self.clients:  # kicked, and not yet closed
             return None
         client.seen = now
+        self.counters["received_bytes"] += len(data)
         message = None
         try:
             message = read(data)
@@ -127,7 +128,8 @@ class Hub:
 
     def health(self) -> dict[str, Any]:
         """What ``/healthz`` answers."""
-        return {"status": "ok", "rooms": len(self.rooms), "clients": len(self.clients), "slow": self.counters["slow"]}
+        counted = {name: self.counters[name] for name in ("received_bytes", "slow")}
+        return {"status": "ok", "rooms": len(self.rooms), "clients": len(self.clients), **counted}
 
     # What each message does
 

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from conftest import ROOT, Process, Room, mesh, results
@@ -58,7 +59,9 @@ def test_neighbouring_workers_exchange_results_directly(room: Room, tmp_path: Pa
     sent = json.loads(receipt.read_text())["link_bytes"]
     assert sent.keys() == {"driver->ada", "ada->bea", "bea->driver"}
     assert sent["ada->bea"] >= size * count
-    assert sent["driver->ada"] + sent["bea->driver"] < 1000  # not one payload went through the driver
+    assert sent["driver->ada"] + sent["bea->driver"] < 1000  # not one payload went through the driver,
+    with urlopen(f"{room.url}/healthz") as answer:  # nor through the signaling server, in all its life
+        assert json.load(answer)["received_bytes"] < size
 
 
 def test_a_plan_says_why_and_a_refusal_names_every_peer(room: Room, tmp_path: Path) -> None:
