@@ -1,99 +1,9 @@
-"""What several test files share: the command as a user types it, and a room of real processes."""
+"""The fixtures that test files of several folders share."""
 
-import json
-import os
-import select
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
-PATIENCE_S = 60.0
-
-
-def mesh(*arguments: object, stdin: str | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs ``mesh …`` to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "mesh", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        cwd=cwd or ROOT,
-    )
-
-
-def results(done: subprocess.CompletedProcess[str]) -> list[Any]:
-    """The values on stdout of a run that must have succeeded."""
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-class Process:
-    """A long-lived ``mesh …``, whose first line on stdout is JSON."""
-
-    def __init__(self, *arguments: object, env: dict[str, str] | None = None) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mesh", *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, **(env or {})},
-        )
-
-    def ready(self) -> Any:
-        """Waits for the line that says it is up."""
-        assert self.process.stdout is not None
-        if not select.select([self.process.stdout], [], [], PATIENCE_S)[0]:
-            self.kill()
-        line = self.process.stdout.readline()
-        assert line, self.process.communicate()[1]
-        return json.loads(line)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def end(self) -> tuple[int, str]:
-        """Stops it as Ctrl-C does; answers its exit code and what it said on stderr."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-        try:
-            _, said = self.process.communicate(timeout=15)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            _, said = self.process.communicate()
-        return self.process.returncode, said
-
-
-class Room:
-    """A signaling server of its own and the workers that a test starts in it."""
-
-    def __init__(self) -> None:
-        self.server = Process("signal", "--port", "0", "--json")
-        hello = self.server.ready()
-        self.url: str = hello["url"]
-        self.dashboard: str = hello["dashboard"]
-        self.invites: dict[str, str] = hello["invites"]
-        self.workers: dict[str, Process] = {}
-
-    def worker(self, name: str, *arguments: object) -> Process:
-        """Starts a worker and waits until it is in the room."""
-        process = Process("worker", "--join", self.invites["work"], "--name", name, "--json", *arguments)
-        self.workers[name] = process
-        assert process.ready()["name"] == name
-        return process
-
-    def close(self) -> None:
-        for process in (*self.workers.values(), self.server):
-            process.end()
+from processes import Room
 
 
 @pytest.fixture
@@ -103,11 +13,3 @@ def room() -> Iterator[Room]:
         yield made
     finally:
         made.close()
-
-
-def until(condition: Any, *, seconds: float = 20.0) -> None:
-    """Waits for something that must become true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
 from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, Page, sync_playwright
+from processes import ROOT
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [

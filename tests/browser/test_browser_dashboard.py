@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Room, mesh, results
 from playwright.sync_api import Browser, expect
+from processes import ROOT, Room, mesh, results
 from screens import DESKTOP, PHONE, Screen, chromium, needs_chromium
 
 pytestmark = [pytest.mark.browser, needs_chromium]

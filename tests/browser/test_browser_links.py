@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from conftest import ROOT
 from link_rooms import KEY, Member, Relayed, Room
 from playwright.async_api import Page, Route, async_playwright
+from processes import ROOT
 
 from mesh.errors import LinkError
 from mesh.ids import PeerId

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from conftest import Room, until
 from playwright.sync_api import Browser, FilePayload, expect
+from processes import Room, until
 from screens import DESKTOP, PHONE, Screen, chromium, needs_chromium
 
 pytestmark = [pytest.mark.browser, needs_chromium]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Room, mesh, results, until
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from processes import ROOT, Room, mesh, results, until
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import ROOT
+from processes import ROOT
 
 
 def test_an_item_error_ends_a_run_that_waits_for_its_next_item(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, mesh, results
+from processes import ROOT, mesh, results
 
 NODES = '''
 from mesh.nodes import Node, SKIP, node

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from conftest import ROOT, Process, Room, mesh, results
+from processes import ROOT, Process, Room, mesh, results
 
 NODES = '''
 from mesh.nodes import Node, node

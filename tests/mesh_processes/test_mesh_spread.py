@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Room, mesh, results, until
+from processes import ROOT, Room, mesh, results, until
 
 NODES = '''
 import os
