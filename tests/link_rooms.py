@@ -32,6 +32,7 @@ class Member:
     def __init__(self, room: "Room", peer: PeerId, engine: str | Engine, key: bytes, grant: str) -> None:
         self.peer = peer
         self.got: dict[Lane, list[bytes]] = {lane: [] for lane in Lane}
+        self.suspected: list[tuple[PeerId, str]] = []
         self.lost: list[tuple[PeerId, str]] = []
         self.linked: list[Link] = []
         self.news = asyncio.Event()
@@ -42,6 +43,7 @@ class Member:
             ice_servers=room.ice_servers,
             engine=engine,
             on_message=self._message,
+            on_suspect=self._suspect,
             on_lost=self._lost,
             on_link=self._link,
         )
@@ -52,6 +54,10 @@ class Member:
         self.news.set()
         if self.handle is not None:
             self.handle(message)
+
+    def _suspect(self, link: Link, reason: str) -> None:
+        self.suspected.append((link.peer, reason))
+        self.news.set()
 
     def _lost(self, link: Link, reason: str) -> None:
         self.lost.append((link.peer, reason))

@@ -74,6 +74,7 @@ class Network:
             ice_servers=self._ice_servers,
             engine=self._engine,
             on_message=self._message,
+            on_suspect=self._suspect,
             on_lost=self._lost,
             on_link=lambda link: self._log(f"linked to {link.name}"),
         )
@@ -140,14 +141,22 @@ class Network:
         return self._links.relay(sender, data) if self._links is not None else None
 
     def _presence(self, joined: Sequence[Any], updated: Sequence[Any], left: Sequence[Mapping[str, Any]]) -> None:
-        """Who left the room is lost only where there is no link: links outlive the signaling server."""
+        """Who left the room is lost only where no link has a connection: links outlive the signaling server."""
         for each in left:
             peer = PeerId(each["peer"])
             if self._links is None or self._links.existing(peer) is None:
                 self._receiver.lost(peer, f"it left the room ({each['reason']})")
+            else:
+                self._links.gone(peer)
 
     def _message(self, link: Link, lane: Lane, data: bytes) -> None:
         self._receiver.received(link, messages.decode(lane, data))
+
+    def _suspect(self, link: Link, reason: str) -> None:
+        """A connection is rebuilt to a peer of the room only: a process that died has left it by now."""
+        self._log(f"the connection to {link.name} is gone, a new one is made: {reason}")
+        if self._links is not None and link.peer not in self.signaling.peers:
+            self._links.gone(link.peer)
 
     def _lost(self, link: Link, reason: str) -> None:
         outbox = self._outboxes.pop(link.peer, None)

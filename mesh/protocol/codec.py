@@ -25,6 +25,7 @@ _LAST: Final[int] = REGISTRY["chunk_flags"]["LAST"]
 _HEADER: Final = struct.Struct("<BBH")
 _U32: Final = struct.Struct("<I")
 _TWO_U32: Final = struct.Struct("<II")
+_FOUR_U32: Final = struct.Struct("<IIII")
 
 
 class Lane(IntEnum):
@@ -81,7 +82,14 @@ class Close(NamedTuple):
     text: str
 
 
-Record = Chunk | Ack | Ping | Pong | Hello | Proof | Close
+class Resume(NamedTuple):
+    """What has arrived of the session so far, on each lane: the other side goes on from there."""
+
+    control: Ack
+    data: Ack
+
+
+Record = Chunk | Ack | Ping | Pong | Hello | Proof | Close | Resume
 
 
 def encode_frame(records: Iterable[Record]) -> bytes:
@@ -127,6 +135,8 @@ def _encode(record: Record) -> bytes:
             pass
         case Close(code, text):
             body = msgpack.packb([code, text[:MAX_CAUSE_CHARS]])
+        case Resume(control, data):
+            body = _FOUR_U32.pack(*control, *data)
     return _HEADER.pack(_TYPES[type(record)], flags, len(body)) + body
 
 
@@ -178,6 +188,11 @@ def _read_close(_flags: int, body: bytes) -> Close:
     raise ProtocolError("bad-record", "the body of CLOSE is [code, text]")
 
 
+def _read_resume(_flags: int, body: bytes) -> Resume:
+    message, offset, *data = _FOUR_U32.unpack(body)
+    return Resume(Ack(message, offset), Ack(*data))
+
+
 def _bounded(body: bytes) -> bytes:
     if len(body) > MAX_HELLO_BYTES:
         raise ProtocolError("too-large", f"{len(body)} bytes; HELLO and PROOF have at most {MAX_HELLO_BYTES}")
@@ -203,6 +218,7 @@ def _text_keys(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
 
 _CLASSES: Final[dict[str, type[Record]]] = {
     "CHUNK": Chunk, "ACK": Ack, "PING": Ping, "PONG": Pong, "HELLO": Hello, "PROOF": Proof, "CLOSE": Close,
+    "RESUME": Resume,
 }  # fmt: skip
 _TYPES: Final[dict[type[Record], int]] = {kind: REGISTRY["records"][name] for name, kind in _CLASSES.items()}
 _READERS: Final[dict[int, Callable[[int, bytes], Record]]] = {
@@ -213,4 +229,5 @@ _READERS: Final[dict[int, Callable[[int, bytes], Record]]] = {
     _TYPES[Hello]: _read_hello,
     _TYPES[Proof]: _read_proof,
     _TYPES[Close]: _read_close,
+    _TYPES[Resume]: _read_resume,
 }

@@ -38,12 +38,13 @@ class Me:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """The other peer, proven."""
+    """The other peer, proven. ``session`` names its end. ``resumed``: both sides know both ends, and go on."""
 
     peer: PeerId
     name: PeerName
     grant: Grant
     session: bytes
+    resumed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,11 @@ class _End:
 
 
 class Handshake:
-    """One end's half of the proof. ``session`` (8 bytes) and ``nonce`` (32 bytes) are fresh random bytes."""
+    """One end's half of the proof. ``nonce`` is 32 fresh random bytes.
+
+    ``session`` (8 bytes) names our end of the session: fresh random bytes too, or those of the session to resume, whose
+    other end is ``resume``.
+    """
 
     def __init__(
         self,
@@ -68,10 +73,11 @@ class Handshake:
         local_fingerprint: bytes,
         remote_fingerprint: bytes,
         session: bytes,
+        resume: bytes | None,
         nonce: bytes,
     ) -> None:
         self._me, self._peer, self._role = me, peer, role
-        self._session = session
+        self._session, self._resume = session, resume
         self._local = _End(me.peer, me.grant, nonce, local_fingerprint)
         self._remote_fingerprint = remote_fingerprint
         self._hello: tuple[_End, Remote] | None = None
@@ -82,7 +88,7 @@ class Handshake:
         me = self._me
         fields = {
             "version": VERSION, "peer": me.peer, "name": me.name, "session": self._session,
-            "nonce": self._local.nonce, "grant": me.grant, "resume": None,
+            "nonce": self._local.nonce, "grant": me.grant, "resume": self._resume,
         }  # fmt: skip
         return encode_frame([Hello(msgpack.packb(fields))])
 
@@ -117,8 +123,11 @@ class Handshake:
         match fields:
             case {
                 "peer": str(peer), "name": str(name), "session": bytes(session), "nonce": bytes(nonce),
-                "grant": str(grant), "resume": None,
-            } if fields.keys() == _FIELDS and len(session) == SESSION_BYTES and len(nonce) == NONCE_BYTES:  # fmt: skip
+                "grant": str(grant), "resume": None | bytes() as resume,
+            } if (
+                fields.keys() == _FIELDS and len(session) == SESSION_BYTES and len(nonce) == NONCE_BYTES
+                and (resume is None or len(resume) == SESSION_BYTES)
+            ):  # fmt: skip
                 pass
             case _:
                 raise HandshakeError("bad-hello", "HELLO does not have its fields")
@@ -126,7 +135,8 @@ class Handshake:
             raise HandshakeError("wrong-peer", f"the other side is {peer[:16]!r}, not {self._peer!r}")
         if nonce == self._local.nonce:
             raise HandshakeError("bad-hello", "the nonce is our own")
-        remote = Remote(PeerId(peer), _read_name(name), self._read_grant(grant), session)
+        resumed = (session, resume) == (self._resume, self._session)
+        remote = Remote(PeerId(peer), _read_name(name), self._read_grant(grant), session, resumed)
         return _End(peer, grant, nonce, self._remote_fingerprint), remote
 
     def _read_grant(self, grant: str) -> Grant:

@@ -1,8 +1,8 @@
 """A session: messages on two lanes over channels that carry frames (docs/wire.md, 2). Sans-IO.
 
 ``send`` queues a message; ``next_frame`` gives what to hand to a channel, as long as it has room; ``receive`` takes
-what came; ``tick`` is due at ``deadline``. Messages are kept until they are acknowledged, so that a session can outlive
-its connection.
+what came; ``tick`` is due at ``deadline``. Messages are kept until they are acknowledged, so a session outlives its
+connections: ``resume`` goes on over a new one.
 """
 
 from collections import deque
@@ -29,12 +29,13 @@ from mesh.protocol.codec import (
     Ping,
     Pong,
     Record,
+    Resume,
     decode_frame,
     encode_frame,
 )
 
 _U32: Final = 0xFFFFFFFF  # numbers of messages and tokens wrap around
-_SMALL_RECORDS_BYTES: Final = 64  # more than an ACK, a PING and a PONG take together
+_SMALL_RECORDS_BYTES: Final = 64  # more than a RESUME, an ACK, a PING and a PONG take together
 _LONGEST: Final = {Lane.CONTROL: MAX_CONTROL_MESSAGE_BYTES, Lane.DATA: MAX_MESSAGE_BYTES}
 
 
@@ -63,14 +64,28 @@ class Session:
     def __init__(self, now: float) -> None:
         self._out = {lane: _Outbound() for lane in Lane}
         self._in = {lane: _Inbound(_LONGEST[lane]) for lane in Lane}
+        self._token = 0
+        self.rtt_s: float | None = None
+        self._begin(now)
+        self._resume_due = self._resuming = False
+
+    def _begin(self, now: float) -> None:
         self._heard = now
         self._greeted = False
-        self._token = 0
         self._pinged = now - HEARTBEAT_S
         self._ping_due = False
         self._pong: int | None = None
         self._ack_at: float | None = None
-        self.rtt_s: float | None = None
+
+    def resume(self, now: float) -> None:
+        """A new connection takes the place of the one before, of which nothing may be received any more.
+
+        The first frame of the control lane says what has arrived; everything else waits until the other side said so.
+        """
+        self._begin(now)
+        self._resume_due = self._resuming = True
+        for inbound in self._in.values():
+            inbound.ack()
 
     def send(self, lane: Lane, message: bytes) -> None:
         """Queues a message; ``backlog`` grows by its length. Raises ProtocolError("too-large")."""
@@ -96,7 +111,7 @@ class Session:
         return min(times)
 
     def tick(self, now: float) -> bool:
-        """Time has come to ``now``. True: the other side is silent, and the link is to be given up."""
+        """Time has come to ``now``. True: the other side is silent, and the connection is to be given up."""
         if now > self.deadline + SUSPECT_AFTER_S / 2:
             self._heard = now  # it was this side that stood still, and what came meanwhile was not read yet
         if self._ack_at is not None and now >= self._ack_at:
@@ -131,22 +146,30 @@ class Session:
     def _small_records(self, lane: Lane) -> list[Record]:
         records: list[Record] = []
         if lane is Lane.CONTROL:
+            if self._resume_due:
+                records.append(Resume(self._in[Lane.CONTROL].ack(), self._in[Lane.DATA].ack()))
             if self._ping_due:
                 records.append(Ping(self._token))
             if self._pong is not None:
                 records.append(Pong(self._pong))
-            self._ping_due, self._pong = False, None
+            self._resume_due, self._ping_due, self._pong = False, False, None
         if self._in[lane].ack_due:
             records.append(self._in[lane].ack())
         return records
 
     def _next_chunk(self, lane: Lane, room: int) -> Chunk | None:
-        if lane is Lane.DATA and not self._greeted:
+        if self._resuming or (lane is Lane.DATA and not self._greeted):
             return None
         return self._out[lane].chunk(room)
 
     def _take(self, lane: Lane, record: Record, now: float) -> Event | None:
         match record:
+            case Resume() if lane is Lane.CONTROL and self._resuming:
+                self._resuming = False
+                self._out[Lane.CONTROL].resume(record.control)
+                self._out[Lane.DATA].resume(record.data)
+            case _ if lane is Lane.CONTROL and self._resuming:
+                raise ProtocolError("out-of-order", f"{type(record).__name__.upper()} came before RESUME")
             case Chunk():
                 message = self._in[lane].chunk(record)
                 return None if message is None else Delivered(lane, message)
@@ -217,6 +240,16 @@ class _Outbound:
             self._acked = 0
         self.unacknowledged -= ack.offset - self._acked
         self._acked = ack.offset
+
+    def resume(self, arrived: Ack) -> None:
+        """Goes on behind what has arrived, whatever was sent since."""
+        self.acknowledged(arrived)
+        self._number = (self._number - len(self._kept)) & _U32
+        self._queued.extendleft(reversed(self._kept))
+        self._kept.clear()
+        self._offset = self._acked
+        self.backlog += self.unacknowledged
+        self.unacknowledged = 0
 
 
 class _Inbound:

@@ -9,12 +9,20 @@ from typing import Any, Final
 
 from mesh.errors import LinkError, MeshError
 from mesh.ids import PeerId
-from mesh.limits import DIRECT_FIRST_S, LINK_TIMEOUT_S, MAX_CAUSE_CHARS, MAX_ICE_CANDIDATES, MAX_LINKS
-from mesh.protocol.handshake import Me
+from mesh.limits import (
+    DIRECT_FIRST_S,
+    LINK_TIMEOUT_S,
+    MAX_CAUSE_CHARS,
+    MAX_ICE_CANDIDATES,
+    MAX_LINKS,
+    RESUME_ATTEMPT_S,
+    RESUME_PAUSE_S,
+)
+from mesh.protocol.handshake import SESSION_BYTES, Me, Remote
 from mesh.transport.aiortc_engine import AiortcConnection
-from mesh.transport.link import IceServer, Link, OnLost, OnMessage
-from mesh.transport.negotiation import Attempt, Engine, Terms
-from mesh.transport.session_link import SessionLink, Spawn
+from mesh.transport.link import Connection, IceServer, Link, OnLost, OnMessage
+from mesh.transport.negotiation import Carrier, Engine, Spawn, Terms
+from mesh.transport.session_link import SessionLink
 
 __all__ = ["Links", "Me"]
 
@@ -53,6 +61,8 @@ class Links:
 
     ``send_relay`` brings data to another peer's ``relay``. ``ice_servers`` is asked at every build of a connection.
     ``on_link`` comes for every new link, from either side, before its first message; after ``on_lost`` there are none.
+    In between, ``on_suspect`` says that a link lost its connection: it stays and takes what is sent, and either goes on
+    over a new connection, which both sides ask for at once, or is lost after RESUME_TIMEOUT_S.
     """
 
     def __init__(
@@ -63,23 +73,23 @@ class Links:
         ice_servers: IceServers,
         engine: str | Engine = "auto",
         on_message: OnMessage,
+        on_suspect: OnLost,
         on_lost: OnLost,
         on_link: Callable[[Link], None],
     ) -> None:
         self._me = me
         self._send_relay, self._ice_servers = send_relay, ice_servers
-        self._on_link, self._on_lost = on_link, on_lost
+        self._on_message = on_message
+        self._on_link, self._on_suspect, self._on_lost = on_link, on_suspect, on_lost
         self._terms = Terms(
             me,
             engine_named(engine) if isinstance(engine, str) else engine,
             say=self._say,
             spawn=self._spawn,
-            on_message=on_message,
-            on_gone=self._gone,
             on_proven=self._proven,
         )
         self._makings: dict[PeerId, _Making] = {}
-        self._standing: dict[PeerId, Attempt] = {}
+        self._standing: dict[PeerId, SessionLink] = {}
         self._early: dict[PeerId, list[tuple[str, Mapping[str, Any]]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._outbox: asyncio.Queue[tuple[PeerId, dict[str, Any]]] = asyncio.Queue()
@@ -90,19 +100,17 @@ class Links:
         """The link to ``peer``; concurrent callers share the making of it. Raises LinkError within LINK_TIMEOUT_S."""
         if (link := self.existing(peer)) is not None:
             return link
-        making = self._makings.get(peer)
-        if making is None:
-            making = self._begin(peer)
-            if self._me.peer < peer:
-                making.start(partial(self._offer, making))
-            else:
-                self._say(peer, {"kind": "want"})
-        return await asyncio.shield(making.link)
+        return await asyncio.shield(self._make(peer).link)
 
     def existing(self, peer: PeerId) -> Link | None:
-        """The link to ``peer``, if there is one now."""
-        attempt = self._standing.get(peer)
-        return attempt.link if attempt is not None else None
+        """The link to ``peer``, if there is one now; it may be without a connection for a while."""
+        return self._standing.get(peer)
+
+    def gone(self, peer: PeerId) -> None:
+        """The peer is not in the room any more: a link to it that has lost its connection is lost at once."""
+        link = self._standing.get(peer)
+        if link is not None and link.suspended:
+            link.lose("its connection is gone, and it left the room")
 
     async def relay(self, sender: PeerId, data: object) -> None:
         """Takes what signaling relayed from ``sender`` (docs/wire.md, 6); what makes no sense is ignored."""
@@ -114,8 +122,8 @@ class Links:
             case {"kind": "offer", "connection": str(connection), "sdp": str(sdp), **rest} if sender < self._me.peer:
                 self._offered(sender, connection, sdp, direct=rest.get("direct") is True)
             case {"kind": "answer", "connection": str(connection), "sdp": str(sdp)}:
-                if (attempt := self._attempt(sender, connection)) is not None:
-                    attempt.answered(sdp)
+                if (carrier := self._carrier(sender, connection)) is not None:
+                    carrier.answered(sdp)
             case {
                 "kind": "candidate",
                 "connection": str(connection),
@@ -132,18 +140,31 @@ class Links:
         self._closed = True
         for making in tuple(self._makings.values()):
             self._fail(making, LinkError("link", "this peer leaves"), tell=False)
-        await asyncio.gather(*(attempt.link.close() for attempt in self._standing.values()))
+        await asyncio.gather(*(link.close() for link in self._standing.values()))
         self._postman.cancel()
         await asyncio.gather(self._postman, *self._tasks, return_exceptions=True)
 
     # Making a link
+
+    def _make(self, peer: PeerId) -> "_Making":
+        """The making of a link or connection to ``peer``; the one with the smaller id offers."""
+        making = self._makings.get(peer)
+        if making is None:
+            making = self._begin(peer)
+            if self._me.peer < peer:
+                making.start(partial(self._offer, making))
+            else:
+                self._say(peer, {"kind": "want"})
+        return making
 
     def _begin(self, peer: PeerId) -> "_Making":
         if self._closed or peer == self._me.peer:
             raise LinkError("link", "this peer leaves" if self._closed else "a peer has no link to itself")
         if len(self._standing.keys() | self._makings.keys() | {peer}) > MAX_LINKS:
             raise LinkError("link", f"this peer has {MAX_LINKS} links already")
-        making = self._makings[peer] = _Making(peer, self._spawn, self._fail)
+        link = self._standing.get(peer)
+        timeout_s = RESUME_ATTEMPT_S if link is not None and link.suspended else LINK_TIMEOUT_S
+        making = self._makings[peer] = _Making(peer, self._spawn, self._fail, timeout_s=timeout_s)
         return making
 
     async def _offer(self, making: "_Making") -> None:
@@ -152,42 +173,72 @@ class Links:
         if self._terms.engine is AiortcConnection and near != list(servers):
             try:
                 async with asyncio.timeout(DIRECT_FIRST_S):
-                    return await self._new_attempt(making).offer(near, direct=True)
+                    return await self._new_carrier(making).offer(near, direct=True)
             except TimeoutError:
                 pass
             except LinkError as error:
                 if error.step not in _NETWORK:
                     raise
-        return await self._new_attempt(making).offer(servers, direct=False)
+        return await self._new_carrier(making).offer(servers, direct=False)
 
-    def _new_attempt(self, making: "_Making", connection: str | None = None) -> Attempt:
-        if making.attempt is not None:
-            making.attempt.link.abandon("another attempt took its place")
-        making.attempt = Attempt(self._terms, making.peer, connection or secrets.token_hex(_CONNECTION_ID_BYTES))
-        return making.attempt
+    def _new_carrier(self, making: "_Making", connection: str | None = None) -> Carrier:
+        if making.carrier is not None:
+            making.carrier.abandon("another attempt took its place")
+        link = self._standing.get(making.peer)
+        session, resume = (secrets.token_bytes(SESSION_BYTES), None) if link is None else link.ends
+        connection = connection or secrets.token_hex(_CONNECTION_ID_BYTES)
+        making.carrier = Carrier(self._terms, making.peer, connection, session=session, resume=resume)
+        return making.carrier
 
-    async def _answer(self, attempt: Attempt, sdp: str, *, direct: bool) -> None:
+    async def _answer(self, carrier: Carrier, sdp: str, *, direct: bool) -> None:
         servers = await self._ice_servers()
         try:
-            await attempt.answer(_without_turn(servers) if direct else servers, sdp)
+            await carrier.answer(_without_turn(servers) if direct else servers, sdp)
         except LinkError as error:
             if not direct or error.step not in _NETWORK:
                 raise
-            _log.debug("no direct path to %s; it will offer anew", attempt.link.peer)
+            _log.debug("no direct path to %s; it will offer anew", carrier.peer)
 
-    def _proven(self, link: SessionLink) -> None:
-        making = self._makings.pop(link.peer)
-        before = self._standing.get(link.peer)
-        if making.attempt is not None:
-            self._standing[link.peer] = making.attempt
+    def _proven(self, carrier: Carrier, remote: Remote, connection: Connection) -> None:
+        """The link goes on where both sides know its session, and is a new one where one of them began anew."""
+        before = self._standing.get(carrier.peer)
+        if remote.resumed and (before is None or before.ends != (carrier.session, remote.session)):
+            raise LinkError("handshake", "this side lost the link meanwhile")
+        making = self._makings.pop(carrier.peer)
+        if remote.resumed and before is not None:
+            before.resume_on(carrier, connection)
+            making.succeed(before)
+            return
+        link = self._standing[carrier.peer] = self._new_link(remote, carrier.session)
+        link.stand_on(carrier, connection)
         making.succeed(link)
         if before is not None:
-            before.link.abandon("another link took its place")
+            before.lose("another link took its place")
         self._on_link(link)
 
-    def _gone(self, link: Link, reason: str | None) -> None:
+    def _new_link(self, remote: Remote, session: bytes) -> SessionLink:
+        return SessionLink(
+            remote,
+            session=session,
+            spawn=self._spawn,
+            on_message=self._on_message,
+            on_suspended=self._suspended,
+            on_gone=self._gone,
+        )
+
+    def _suspended(self, link: SessionLink, reason: str) -> None:
+        self._on_suspect(link, reason)
+        self._rebuild(link)
+
+    def _rebuild(self, link: SessionLink) -> None:
+        if link.suspended and not self._closed:
+            self._make(link.peer)
+
+    def _gone(self, link: SessionLink, reason: str | None) -> None:
         if self.existing(link.peer) is link:
             del self._standing[link.peer]
+            if (making := self._makings.get(link.peer)) is not None:
+                self._fail(making, LinkError("link", reason or "this side closed the link"))
         if reason is not None:
             self._on_lost(link, reason)
 
@@ -196,9 +247,11 @@ class Links:
         if self._makings.get(making.peer) is making:
             del self._makings[making.peer]
             if tell and error.step != "handshake":
-                connection = {} if making.attempt is None else {"connection": making.attempt.id}
+                connection = {} if making.carrier is None else {"connection": making.carrier.id}
                 self._say(making.peer, {"kind": "refuse", "message": str(error)[:MAX_CAUSE_CHARS], **connection})
             making.fail(error)
+            if (link := self._standing.get(making.peer)) is not None:
+                asyncio.get_running_loop().call_later(RESUME_PAUSE_S, self._rebuild, link)
 
     # What the other side says
 
@@ -215,31 +268,30 @@ class Links:
 
     def _offered(self, peer: PeerId, connection: str, sdp: str, *, direct: bool) -> None:
         """A further offer takes the place of the one before."""
-        if self._attempt(peer, connection) is not None:
+        if self._carrier(peer, connection) is not None:
             return
         try:
             making = self._makings.get(peer) or self._begin(peer)
         except LinkError as error:
             self._say(peer, {"kind": "refuse", "connection": connection, "message": str(error)})
             return
-        attempt = self._new_attempt(making, connection)
-        making.start(partial(self._answer, attempt, sdp, direct=direct))
+        carrier = self._new_carrier(making, connection)
+        making.start(partial(self._answer, carrier, sdp, direct=direct))
         for early, candidate in self._early.pop(peer, []):
             if early == connection:
-                attempt.candidate(candidate)
+                carrier.take_candidate(candidate)
 
-    def _attempt(self, peer: PeerId, connection: str) -> Attempt | None:
-        """The attempt that ``connection`` names, also one that became a link: candidates may still come for it."""
-        making = self._makings.get(peer)
-        for attempt in (making.attempt if making is not None else None, self._standing.get(peer)):
-            if attempt is not None and attempt.id == connection:
-                return attempt
+    def _carrier(self, peer: PeerId, connection: str) -> Carrier | None:
+        """The one that ``connection`` names, also when it carries a link already: candidates may still come for it."""
+        for holder in (self._makings.get(peer), self._standing.get(peer)):
+            if holder is not None and holder.carrier is not None and holder.carrier.id == connection:
+                return holder.carrier
         return None
 
     def _candidate(self, peer: PeerId, connection: str, candidate: Mapping[str, Any]) -> None:
-        attempt = self._attempt(peer, connection)
-        if attempt is not None:
-            attempt.candidate(candidate)
+        carrier = self._carrier(peer, connection)
+        if carrier is not None:
+            carrier.take_candidate(candidate)
             return
         if peer in self._early or len(self._early) < MAX_LINKS:
             early = self._early.setdefault(peer, [])
@@ -248,7 +300,7 @@ class Links:
 
     def _refused(self, peer: PeerId, connection: object, message: str) -> None:
         making = self._makings.get(peer)
-        if making is not None and connection == (making.attempt.id if making.attempt is not None else None):
+        if making is not None and connection == (making.carrier.id if making.carrier is not None else None):
             self._fail(making, LinkError("refused", f"{peer} gave up: {message}"), tell=False)
 
     # Tasks
@@ -280,13 +332,15 @@ class Links:
 class _Making:
     """A link in the making. Attempts follow one another until one is proven, one fails, or the time is up."""
 
-    def __init__(self, peer: PeerId, spawn: Spawn, fail: Callable[["_Making", LinkError], None]) -> None:
+    def __init__(
+        self, peer: PeerId, spawn: Spawn, fail: Callable[["_Making", LinkError], None], *, timeout_s: float
+    ) -> None:
         self.peer = peer
         self.link: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
-        self.attempt: Attempt | None = None
-        self._spawn, self._fail = spawn, fail
+        self.carrier: Carrier | None = None
+        self._spawn, self._fail, self._timeout_s = spawn, fail, timeout_s
         self._task: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(LINK_TIMEOUT_S, self._expired)
+        self._timer = asyncio.get_running_loop().call_later(timeout_s, self._expired)
 
     def start(self, work: Callable[[], Awaitable[None]]) -> None:
         """Goes on with ``work``, in place of what was under way."""
@@ -304,8 +358,9 @@ class _Making:
             self._fail(self, LinkError("signaling", said))
 
     def _expired(self) -> None:
-        step = "signaling" if self.attempt is None else self.attempt.step
-        self._fail(self, LinkError(step, f"no link to {self.peer} within {LINK_TIMEOUT_S:.0f} s: {_WAITING_FOR[step]}"))
+        step = "signaling" if self.carrier is None else self.carrier.step
+        late = f"no link to {self.peer} within {self._timeout_s:.0f} s: {_WAITING_FOR[step]}"
+        self._fail(self, LinkError(step, late))
 
     def succeed(self, link: Link) -> None:
         self._timer.cancel()
@@ -315,8 +370,8 @@ class _Making:
         self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
-        if self.attempt is not None:
-            self.attempt.link.abandon(str(error))
+        if self.carrier is not None:
+            self.carrier.abandon(str(error))
         self.link.set_exception(error)
         self.link.exception()  # seen, also where nobody waits for this link
 

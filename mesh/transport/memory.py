@@ -14,6 +14,7 @@ from mesh.transport.link import Connection, ConnectionEvents, IceServer, Lane, P
 class MemoryNetwork:
     """Where memory connections meet; its ``connect`` is an engine for Links.
 
+    ``connections`` are the ends that are open.
     Every frame takes between ``delay_s`` and twice that, by the seed; a lane keeps its order.
     """
 
@@ -21,6 +22,7 @@ class MemoryNetwork:
         self._random = random.Random(seed)
         self._delay_s = delay_s
         self._ends: dict[str, MemoryConnection] = {}
+        self.connections: list[MemoryConnection] = []
         self.silent = False
 
     def connect(self, events: ConnectionEvents, ice_servers: Sequence[IceServer]) -> "MemoryConnection":
@@ -49,6 +51,18 @@ class MemoryNetwork:
         """From now on nothing arrives any more, and nobody is told: what a killed process looks like."""
         self.silent = True
 
+    def heal(self) -> None:
+        """Undoes ``cut``: what was under way arrives."""
+        self.silent = False
+        for connection in self.connections:
+            connection.deliver()
+
+    def break_one(self) -> None:
+        """Breaks a connection, by the seed: what is under way is gone, and one end or both are told."""
+        if self.connections:
+            end = self._random.choice(self.connections)
+            end.fail(tell_other=self._random.random() < 0.5)
+
 
 class MemoryConnection(Connection):
     engine = "memory"
@@ -71,8 +85,11 @@ class MemoryConnection(Connection):
 
     async def accept_answer(self, sdp: str) -> None:
         self._other = self._network.find(sdp)
+        if self._network.silent:
+            return  # the packets that would open it are lost
         for end in (self, self._other):
             end._open = True
+            self._network.connections.append(end)
             self._loop.call_soon(end._events.opened)
 
     async def add_candidate(self, candidate: Mapping[str, Any]) -> None:
@@ -87,13 +104,33 @@ class MemoryConnection(Connection):
         self._loop.call_at(self._last[lane], self._arrive, lane)
 
     def _arrive(self, lane: Lane) -> None:
-        if self._network.silent or self._other is None:
+        if self._network.silent or self._other is None or not self._under_way[lane]:
             return
         frame = self._under_way[lane].popleft()
         self._buffered[lane] -= len(frame)
         if self._other._open:
             self._other._events.frame(lane, frame)
         self._events.writable(lane)
+
+    def deliver(self) -> None:
+        """Everything that is under way arrives."""
+        for lane, frames in self._under_way.items():
+            for _ in range(len(frames)):
+                self._loop.call_soon(self._arrive, lane)
+
+    def fail(self, *, tell_other: bool) -> None:
+        """Breaks the connection; this end is told, the other one perhaps."""
+        for end in (self, self._other):
+            for frames in end._under_way.values() if end is not None else ():
+                frames.clear()
+        self._shut()
+        self._events.closed("the connection is failed")
+        if self._other is not None and tell_other:
+            self._loop.call_soon(self._other._ended)
+
+    def _shut(self) -> None:
+        self._open = False
+        self._network.connections.remove(self)
 
     def buffered(self, lane: Lane) -> int:
         return self._buffered[lane]
@@ -103,11 +140,11 @@ class MemoryConnection(Connection):
 
     async def close(self) -> None:
         if self._open:
-            self._open = False
+            self._shut()
             if self._other is not None and not self._network.silent:
                 self._loop.call_soon(self._other._ended)
 
     def _ended(self) -> None:
         if self._open:
-            self._open = False
+            self._shut()
             self._events.closed("the channel was closed")

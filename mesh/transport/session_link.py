@@ -1,89 +1,65 @@
-"""A link over one connection: first the proof, then a session, driven by the event loop."""
+"""A link: a session over one proven connection after another, driven by the event loop."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from collections.abc import Callable
 
-from mesh.errors import LinkError, MeshError, ProtocolError
-from mesh.ids import PeerId
+from mesh.errors import LinkError
 from mesh.limits import (
     CLOSE_TIMEOUT_S,
-    HANDSHAKE_TIMEOUT_S,
     LANE_HIGH_WATER_BYTES,
     MAX_FRAME_BYTES,
+    RESUME_TIMEOUT_S,
     SUSPECT_AFTER_S,
 )
-from mesh.protocol.codec import Close, decode_frame, encode_frame
-from mesh.protocol.handshake import Handshake
+from mesh.protocol.handshake import Remote
 from mesh.protocol.session import Closed, Delivered, Session
 from mesh.transport.link import Connection, Lane, Link, LinkStats, OnMessage, Path
+from mesh.transport.negotiation import Carrier, Receiver, Spawn
 
-type OnGone = Callable[[Link, str | None], None]  # without a reason where this side closed the link
-type Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+type OnGone = Callable[["SessionLink", str | None], None]  # without a reason where this side closed the link
+type OnSuspended = Callable[["SessionLink", str], None]
 
 _log = logging.getLogger(__name__)
 
 
-class SessionLink(Link):
-    """The owner of a connection, and its ConnectionEvents. ``on_proven`` comes before the first message."""
+class SessionLink(Link, Receiver):
+    """Begins with ``stand_on``, its first connection. Without one it is ``suspended``: what is sent then waits.
+
+    ``on_suspended`` asks for another connection; when none stands within RESUME_TIMEOUT_S, the link is lost.
+    """
 
     def __init__(
         self,
-        peer: PeerId,
+        remote: Remote,
         *,
+        session: bytes,
         spawn: Spawn,
         on_message: OnMessage,
+        on_suspended: OnSuspended,
         on_gone: OnGone,
-        on_proven: Callable[["SessionLink"], None],
-        on_candidate: Callable[[Mapping[str, Any]], None],
     ) -> None:
-        self.peer = peer
+        self.peer, self.name, self.grant = remote.peer, remote.name, remote.grant
+        self.ends = session, remote.session
         self._spawn = spawn
-        self._on_message, self._on_gone = on_message, on_gone
-        self._on_proven, self._on_candidate = on_proven, on_candidate
+        self._on_message, self._on_suspended, self._on_gone = on_message, on_suspended, on_gone
         self._loop = asyncio.get_running_loop()
-        self.proven: asyncio.Future[None] = self._loop.create_future()
-        self._connection: Connection | None = None
-        self._handshake: Handshake | None = None
-        self._session: Session | None = None
-        self._greeted = False
+        self._session = Session(self._loop.time())
+        self.carrier: Carrier | None = None
+        self._engine = ""
         self._closing = False
         self._gone: str | None = None
         self._turn = {lane: asyncio.Lock() for lane in Lane}
         self._room = {lane: asyncio.Event() for lane in Lane}
         self._settled = asyncio.Event()
-        self._ended = asyncio.Event()
         self._pumping: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._look_up: asyncio.Task[None] | None = None
         self._finish: asyncio.Task[None] | None = None
         self._sent = dict.fromkeys(Lane, 0)
         self._received = dict.fromkeys(Lane, 0)
         self._path: Path = "unknown"
-
-    # What the negotiation does
-
-    def own(self, connection: Connection) -> None:
-        """The connection that this link will stand on, and close."""
-        self._connection = connection
-        if self._gone is not None:
-            self._finish = self._spawn(connection.close())
-
-    def expect(self, handshake: Handshake) -> None:
-        """The proof that it needs, before its channels can open."""
-        self._handshake = handshake
-
-    @property
-    def step(self) -> str:
-        """What the link is waiting for on its way to ``proven``."""
-        if self._connection is None or self._handshake is None:
-            return "signaling"
-        return "handshake" if self._greeted else self._connection.step
-
-    def abandon(self, reason: str) -> None:
-        """Gives the link up at once."""
-        self._lose(reason, wait=False)
 
     # Link
 
@@ -96,14 +72,13 @@ class SessionLink(Link):
                 await self._room[lane].wait()
 
     def stats(self) -> LinkStats:
-        rtt_s = self._session.rtt_s if self._session is not None else None
-        engine = self._connection.engine if self._connection is not None else ""
+        rtt_s = self._session.rtt_s
         rtt_ms = None if rtt_s is None else rtt_s * 1e3
-        return LinkStats(rtt_ms, dict(self._sent), dict(self._received), engine, self._path)
+        return LinkStats(rtt_ms, dict(self._sent), dict(self._received), self._engine, self._path)
 
     async def close(self) -> None:
         self._closing = True
-        if self._gone is None and self._session is not None:
+        if self._gone is None:
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     while not self._session.settled and self._gone is None:
@@ -112,76 +87,55 @@ class SessionLink(Link):
             except TimeoutError:
                 _log.debug("%s did not acknowledge everything before the link was closed", self.peer)
         if self._gone is None:
-            self._say_close("closed", "the other side closed the link")
-            self._lose("this side closed the link")
+            if self.carrier is not None:
+                self.carrier.say_close("closed", "the other side closed the link")
+                self._finish = self.carrier.finish()
+            self.lose("this side closed the link")
         if self._finish is not None:
             await asyncio.shield(self._finish)
 
     def _live(self) -> Session:
-        if self._session is None or self._closing or self._gone is not None:
+        if self._closing or self._gone is not None:
             raise LinkError("link", self._gone or "it is not open")
         return self._session
 
-    # ConnectionEvents
+    # Connections
 
-    def opened(self) -> None:
-        if self._greeted or self._handshake is None or self._connection is None or self._gone is not None:
-            return
-        self._greeted = True
-        self._timer = self._loop.call_later(HANDSHAKE_TIMEOUT_S, self._lose, "the other side did not prove itself")
-        try:
-            self._put(self._connection, Lane.CONTROL, self._handshake.start())
-        except LinkError as error:
-            self._lose(str(error), wait=False)
+    @property
+    def suspended(self) -> bool:
+        """Whether the link lives without a connection."""
+        return self.carrier is None and self._gone is None
 
-    def frame(self, lane: Lane, frame: bytes | str) -> None:
-        if self._gone is not None:
-            self._ended_by(frame)
-            return
-        try:
-            if not isinstance(frame, bytes):
-                raise ProtocolError("bad-frame", "a text frame")
-            self._received[lane] += len(frame)
-            if self._session is None:
-                self._prove(lane, frame)
-            else:
-                self._take(self._session, lane, frame)
-        except ProtocolError as error:
-            self._fail(error)
-        except LinkError as error:
-            self._lose(str(error))
-        except MeshError as error:
-            self._fail(ProtocolError("bad-message", str(error)))
-        except Exception as error:  # it must not reach the engine, which would close the connection without a word
-            _log.exception("a message of %s could not be handled", self.peer)
-            self._fail(ProtocolError("bad-message", f"it could not be handled: {error!r}"))
+    def stand_on(self, carrier: Carrier, connection: Connection) -> None:
+        """The connection that carries the session from now on."""
+        self.carrier, carrier.receiver = carrier, self
+        self._engine, self._path = connection.engine, "unknown"
+        self._look_up = self._spawn(self._find_path(connection))
+        self._pumping = self._loop.call_soon(self._tick)  # what is sent by those who hear of the link goes along
 
-    def writable(self, lane: Lane) -> None:
-        self._pump_soon()
+    def resume_on(self, carrier: Carrier, connection: Connection) -> None:
+        """Likewise, in the place of the connection before, which the other side may still stand on for a moment."""
+        if self.carrier is not None:
+            self.carrier.finish()
+        self._stop_timers()
+        self._session.resume(self._loop.time())
+        self.stand_on(carrier, connection)
 
-    def candidate(self, candidate: Mapping[str, Any]) -> None:
-        self._on_candidate(candidate)
+    def suspend(self, reason: str) -> None:
+        """There is no connection any more, or it carries nothing; the session waits for another one."""
+        if self.carrier is not None:
+            self.carrier.abandon(reason)
+            self.carrier = None
+        self._stop_timers()
+        late = f"{reason}, and no new connection stood within {RESUME_TIMEOUT_S:.0f} s"
+        self._patience = self._loop.call_later(RESUME_TIMEOUT_S, self.lose, late)
+        self._on_suspended(self, reason)
 
-    def closed(self, reason: str) -> None:
-        self._ended.set()
-        self._lose(reason, wait=False)
-
-    # Proof
-
-    def _prove(self, lane: Lane, frame: bytes) -> None:
-        if self._handshake is None or self._connection is None or lane is not Lane.CONTROL:
-            raise ProtocolError("not-proven", f"a frame on the {lane.name.lower()} channel came before the proof")
-        self.opened()  # the other side's HELLO may overtake the engine's word that the channels are open
-        answer = self._handshake.receive(frame)
-        if answer is not None:
-            self._put(self._connection, Lane.CONTROL, answer)
-        if self._handshake.remote is not None:
-            self.name, self.grant = self._handshake.remote.name, self._handshake.remote.grant
-            self._session = Session(self._loop.time())
-            self._on_proven(self)
-            self.proven.set_result(None)
-            self._tick()
-            self._look_up = self._spawn(self._find_path(self._connection))
+    def broken(self, reason: str, *, final: bool) -> None:
+        if final or self._closing:
+            self.lose(reason)
+        else:
+            self.suspend(reason)
 
     async def _find_path(self, connection: Connection) -> None:
         try:
@@ -191,46 +145,50 @@ class SessionLink(Link):
 
     # Session
 
-    def _take(self, session: Session, lane: Lane, frame: bytes) -> None:
-        for event in session.receive(lane, frame, self._loop.time()):
+    def frame(self, lane: Lane, frame: bytes) -> None:
+        self._received[lane] += len(frame)
+        for event in self._session.receive(lane, frame, self._loop.time()):
             if self._gone is not None:
                 return
             match event:
                 case Delivered(lane, message):
                     self._on_message(self, lane, message)
                 case Closed(code, text):
-                    self._lose(text if code == "closed" else f"the other side says {code}: {text}", wait=False)
+                    self.lose(text if code == "closed" else f"the other side says {code}: {text}")
                     return
+        self._pump_soon()
+
+    def writable(self) -> None:
         self._pump_soon()
 
     def _pump_soon(self) -> None:
         """Not at once: what is sent in the same turn of the loop shares frames."""
-        if self._pumping is None and self._gone is None:
+        if self._pumping is None and self.carrier is not None:
             self._pumping = self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
         self._pumping = None
-        if self._gone is not None or self._session is None or self._connection is None:
+        if self.carrier is None or self.carrier.connection is None:
             return
         try:
             for lane in Lane:
-                while self._connection.buffered(lane) <= LANE_HIGH_WATER_BYTES - MAX_FRAME_BYTES:
-                    frame = self._session.next_frame(lane)
-                    if frame is None:
-                        break
-                    self._put(self._connection, lane, frame)
-                if self._session.backlog(lane) <= LANE_HIGH_WATER_BYTES:
-                    self._room[lane].set()
+                self._fill(self.carrier, self.carrier.connection, lane)
         except LinkError as error:
-            self._lose(str(error), wait=False)
+            self.broken(str(error), final=False)
             return
         if self._session.settled:
             self._settled.set()
         self._arm(self._session.deadline)
 
-    def _put(self, connection: Connection, lane: Lane, frame: bytes) -> None:
-        connection.send(lane, frame)
-        self._sent[lane] += len(frame)
+    def _fill(self, carrier: Carrier, connection: Connection, lane: Lane) -> None:
+        while connection.buffered(lane) <= LANE_HIGH_WATER_BYTES - MAX_FRAME_BYTES:
+            frame = self._session.next_frame(lane)
+            if frame is None:
+                break
+            carrier.send(lane, frame)
+            self._sent[lane] += len(frame)
+        if self._session.backlog(lane) <= LANE_HIGH_WATER_BYTES:
+            self._room[lane].set()
 
     def _arm(self, deadline: float) -> None:
         if self._timer is not None:
@@ -243,60 +201,30 @@ class SessionLink(Link):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
-        if self._session is None or self._gone is not None:
+        if self.carrier is None:
             return
         if self._session.tick(self._loop.time()):
-            self._lose(f"nothing was heard for {SUSPECT_AFTER_S:.0f} s", wait=False)
+            self.broken(f"nothing was heard for {SUSPECT_AFTER_S:.0f} s", final=False)
         else:
             self._pump()
 
+    def _stop_timers(self) -> None:
+        for pending in (self._timer, self._pumping, self._patience, self._look_up):
+            if pending is not None:
+                pending.cancel()
+        self._timer = self._pumping = self._patience = None
+
     # The end
 
-    def _fail(self, error: ProtocolError) -> None:
-        """The other side broke the rules: it is told so."""
-        self._say_close(error.code, error.message)
-        self._lose(str(error))
-
-    def _say_close(self, code: str, text: str) -> None:
-        if self._connection is not None:
-            try:
-                self._put(self._connection, Lane.CONTROL, encode_frame([Close(code, text)]))
-            except LinkError as error:
-                _log.debug("%s could not be told why: %s", self.peer, error)
-
-    def _lose(self, reason: str, *, wait: bool = True) -> None:
+    def lose(self, reason: str) -> None:
+        """The link is gone, and its session with it."""
         if self._gone is not None:
             return
         self._gone = reason
-        for pending in (self._timer, self._pumping, self._look_up):
-            if pending is not None:
-                pending.cancel()
+        self._stop_timers()
         for event in (*self._room.values(), self._settled):
             event.set()
-        self._finish = self._spawn(self._close_connection(wait=wait))
-        if self._session is None:
-            if not self.proven.done():  # cancelled, where the one who waited for it was
-                self.proven.set_exception(LinkError(self.step, reason))
-                self.proven.exception()  # seen, also where nobody waits for it any more
-        else:
-            self._on_gone(self, None if self._closing else reason)
-
-    def _ended_by(self, frame: bytes | str) -> None:
-        """After our own CLOSE only one thing of the other side matters: that it says the same."""
-        try:
-            if isinstance(frame, bytes) and isinstance(decode_frame(frame)[0], Close):
-                self._ended.set()
-        except ProtocolError as error:
-            _log.debug("%s sent nonsense at the end: %s", self.peer, error)
-
-    async def _close_connection(self, *, wait: bool) -> None:
-        """What was said last must arrive, so the other side, having heard it, closes first."""
-        if self._connection is None:
-            return
-        if wait and self._greeted:
-            try:
-                async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                    await self._ended.wait()
-            except TimeoutError:
-                pass
-        await self._connection.close()
+        if self.carrier is not None:
+            self.carrier.abandon(reason)
+            self.carrier = None
+        self._on_gone(self, None if self._closing else reason)

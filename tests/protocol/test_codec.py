@@ -17,7 +17,7 @@ from mesh.protocol.codec import REGISTRY, Lane, decode_frame, encode_frame
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "frames.json").read_text("utf-8"))
 RECORDS = {"CHUNK": codec.Chunk, "ACK": codec.Ack, "PING": codec.Ping, "PONG": codec.Pong, "HELLO": codec.Hello,
-           "PROOF": codec.Proof, "CLOSE": codec.Close}  # fmt: skip
+           "PROOF": codec.Proof, "CLOSE": codec.Close, "RESUME": codec.Resume}  # fmt: skip
 MESSAGES = {"START": messages.Start, "READY": messages.Ready, "REFUSED": messages.Refused, "CREDIT": messages.Credit,
             "ERROR": messages.Error, "STOP": messages.Stop, "STATS": messages.Stats,
             "STATS_REPLY": messages.StatsReply, "FAILED": messages.Failed, "PART": messages.Part}  # fmt: skip
@@ -41,6 +41,8 @@ def refusal(act: Callable[[], object]) -> str | None:
 
 def a_record(fields: dict[str, Any]) -> codec.Record:
     values = {name: value for name, value in fields.items() if name != "type"}
+    if fields["type"] == "RESUME":
+        return codec.Resume(codec.Ack(*values["control"]), codec.Ack(*values["data"]))
     for name in ("data", "body"):
         if name in values:
             values[name] = bytes.fromhex(values[name])

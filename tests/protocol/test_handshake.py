@@ -26,7 +26,9 @@ def verify(text: str) -> Grant:
     return Grant(room="r", subject=text, can=frozenset({"work"}), expires=2**31, id="1")
 
 
-def an_end(role: Role, *, room_key: bytes = bytes.fromhex(VECTORS["room_key"])) -> Handshake:
+def an_end(
+    role: Role, *, room_key: bytes = bytes.fromhex(VECTORS["room_key"]), resume: bytes | None = None
+) -> Handshake:
     mine, theirs = VECTORS["ends"][role], VECTORS["ends"][OTHER[role]]
     return Handshake(
         Me(PeerId(mine["peer"]), PeerName(mine["name"]), room_key, mine["grant"], verify),
@@ -35,6 +37,7 @@ def an_end(role: Role, *, room_key: bytes = bytes.fromhex(VECTORS["room_key"])) 
         local_fingerprint=bytes.fromhex(mine["fingerprint"]),
         remote_fingerprint=bytes.fromhex(theirs["fingerprint"]),
         session=bytes.fromhex(mine["session"]),
+        resume=resume,
         nonce=bytes.fromhex(mine["nonce"]),
     )
 
@@ -52,6 +55,7 @@ def test_the_frames_of_a_proof(role: Role) -> None:
     assert end.remote is not None
     assert (end.remote.peer, end.remote.name) == (theirs["peer"], theirs["name"])
     assert end.remote.session.hex() == theirs["session"]
+    assert not end.remote.resumed
     assert end.remote.grant.subject == theirs["grant"]
 
 
@@ -67,6 +71,21 @@ def test_what_is_no_proof_has_its_code(vector: dict[str, Any]) -> None:
     assert caught.value.code == vector["code"]
     assert vector["code"] in REGISTRY["errors"]
     assert end.remote is None
+
+
+@pytest.mark.parametrize("vector", VECTORS["resume"], ids=[each["name"] for each in VECTORS["resume"]])
+def test_a_session_is_resumed_where_both_know_both_its_ends(vector: dict[str, Any]) -> None:
+    """``mine`` and ``theirs`` are the ends that the offerer and the answerer want to resume."""
+    knows = {"offerer": vector["mine"], "answerer": vector["theirs"]}
+    ends = {role: an_end(role, resume=knows[role] and bytes.fromhex(knows[role])) for role in OTHER}
+    assert ends["offerer"].start().hex() == vector["hello"]
+    proofs = {role: end.receive(ends[OTHER[role]].start()) for role, end in ends.items()}
+    for role, end in ends.items():
+        proof = proofs[OTHER[role]]
+        assert proof is not None
+        end.receive(proof)
+        assert end.remote is not None
+        assert end.remote.resumed == vector["resumed"]
 
 
 def test_another_room_key_is_noticed_by_both() -> None:

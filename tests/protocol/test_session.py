@@ -58,6 +58,8 @@ def take_step(session: Session, step: dict[str, Any]) -> None:
         case {"receive": lane, "hex": text, "now": now, "events": events}:
             frame = bytes.fromhex(text) + bytes(step.get("zeros", 0))
             assert [as_vector(event) for event in session.receive(LANES[lane], frame, now)] == events
+        case {"resume": now}:
+            session.resume(now)
         case {"tick": now, "silent": silent}:
             assert session.tick(now) == silent
         case {"frames": lane, "hex": frames}:
@@ -111,6 +113,53 @@ def test_two_sessions_exchange_everything_once_and_in_order(seed: int) -> None:
                     assert isinstance(event, Delivered)
                     got[side, event.lane].append(event.message)
     assert got == sent
+
+
+class Broken:
+    """Two sessions over connections that break: frames wait on their lane, and those are gone with the connection."""
+
+    def __init__(self, seed: int) -> None:
+        self.rnd = random.Random(seed)
+        self.now = 0.0
+        self.ends = (Session(0.0), Session(0.0))
+        self.under_way: dict[tuple[int, Lane], list[bytes]] = {(side, lane): [] for side in (0, 1) for lane in Lane}
+        self.got: dict[tuple[int, Lane], list[bytes]] = {key: [] for key in self.under_way}
+
+    def step(self) -> None:
+        self.now += self.rnd.choice([0.001, 0.01, 0.02])
+        (side, lane), frames = self.rnd.choice(list(self.under_way.items()))
+        end, other = self.ends[side], self.ends[1 - side]
+        assert self.now < end.deadline or not end.tick(self.now)
+        if frames and self.rnd.random() < 0.6:
+            for event in other.receive(lane, frames.pop(0), self.now):
+                assert isinstance(event, Delivered)
+                self.got[side, event.lane].append(event.message)
+        elif (frame := end.next_frame(lane)) is not None:
+            frames.append(frame)
+
+    def break_connection(self) -> None:
+        for frames in self.under_way.values():
+            frames.clear()
+        for end in self.ends:
+            end.resume(self.now)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_nothing_is_lost_doubled_or_reordered_by_connections_that_break(seed: int) -> None:
+    broken = Broken(seed)
+    rnd = broken.rnd
+    sent = {key: [rnd.randbytes(rnd.choice([1, 5, 300, 20_000, 90_000])) for _ in range(40)] for key in broken.got}
+    for (side, lane), messages in sent.items():
+        for message in messages:
+            broken.ends[side].send(lane, message)
+    for _ in range(20):
+        for _ in range(rnd.choice([0, 3, 30, 90])):
+            broken.step()
+        broken.break_connection()
+    while not all(end.settled for end in broken.ends):
+        broken.step()
+        assert broken.now < 120
+    assert broken.got == sent
 
 
 def test_numbers_of_messages_wrap_around() -> None:

@@ -42,7 +42,7 @@ async def two_processes(engine: str) -> AsyncIterator[tuple[Member, asyncio.subp
     """Ana here, linked to Bob in another process."""
     script = Path(__file__).with_name("link_process.py")
     pipe = asyncio.subprocess.PIPE
-    environment = {**os.environ, "PYTHONPATH": str(script.parents[1])}
+    environment = {**os.environ, "PYTHONPATH": f"{script.parents[1]}{os.pathsep}{script.parents[2]}"}
     process = await asyncio.create_subprocess_exec(
         sys.executable, script, engine, stdin=pipe, stdout=pipe, limit=1 << 20, env=environment
     )
@@ -68,10 +68,12 @@ async def test_a_killed_process_is_noticed_within_five_seconds(engine: str) -> N
             while True:
                 await link.send(Lane.DATA, bytes(64 * 1024))
 
+        sending = asyncio.create_task(send_on())
         process.kill()
+        await ana.until(lambda: ana.suspected != [], within_s=5)
+        ana.links.gone(BOB)  # as signaling says of a process that is gone
         with pytest.raises(LinkError):
-            async with asyncio.timeout(5):
-                await send_on()
+            await sending
         assert [peer for peer, _reason in ana.lost] == [BOB]
         assert ana.links.existing(BOB) is None
 

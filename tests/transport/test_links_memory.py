@@ -12,6 +12,7 @@ from mesh.errors import LinkError, ProtocolError, ValueFault
 from mesh.ids import PeerId
 from mesh.limits import LANE_HIGH_WATER_BYTES, MAX_LINKS, SESSION_WINDOW_BYTES
 from mesh.transport import links as links_module
+from mesh.transport import session_link
 from mesh.transport.link import ConnectionEvents, Lane
 from mesh.transport.memory import MemoryConnection, MemoryNetwork
 
@@ -45,7 +46,10 @@ async def test_small_messages_share_frames() -> None:
         assert to_bob.stats().sent[Lane.DATA] < 1000 * 20 + 1000 * 12 + 100
 
 
-async def test_a_silent_peer_is_lost_after_three_seconds_and_holds_its_sender() -> None:
+async def test_a_silent_peer_is_suspected_after_three_seconds_then_lost_and_holds_its_sender(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session_link, "RESUME_TIMEOUT_S", 1.0)
     async with Room() as room:
         network = MemoryNetwork()
         ana, bob, to_bob, _ = await pair(room, network.connect, network.connect)
@@ -59,13 +63,17 @@ async def test_a_silent_peer_is_lost_after_three_seconds_and_holds_its_sender() 
 
         network.cut()
         started = asyncio.get_running_loop().time()
-        with pytest.raises(LinkError, match="nothing was heard for 3 s"):
-            await send_on()
+        sending = asyncio.create_task(send_on())
+        await ana.until(lambda: ana.suspected == [(BOB, "nothing was heard for 3 s")])
         assert 2 < asyncio.get_running_loop().time() - started < 4
+        assert ana.links.existing(BOB) is to_bob
+        with pytest.raises(LinkError, match="no new connection stood within 1 s"):
+            await sending
         assert accepted < SESSION_WINDOW_BYTES + 2 * LANE_HIGH_WATER_BYTES
-        assert ana.lost == [(BOB, "nothing was heard for 3 s")]
+        reason = "nothing was heard for 3 s, and no new connection stood within 1 s"
+        assert ana.lost == [(BOB, reason)]
         assert ana.links.existing(BOB) is None
-        await bob.until(lambda: bob.lost == [(ANA, "nothing was heard for 3 s")])
+        await bob.until(lambda: bob.lost == [(ANA, reason)])
 
 
 async def test_a_cancelled_sender_harms_nobody() -> None:
