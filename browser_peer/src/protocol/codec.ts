@@ -24,7 +24,11 @@ export type Record =
   | Ack
   | { type: "PING" | "PONG"; token: number }
   | { type: "HELLO" | "PROOF"; body: Uint8Array }
-  | { type: "CLOSE"; code: string; text: string };
+  | { type: "CLOSE"; code: string; text: string }
+  /** What has arrived of the session so far, on each lane: the other side goes on from there. */
+  | { type: "RESUME"; control: Position; data: Position };
+
+export type Position = [message: number, offset: number];
 
 const RECORD_BYTES = 4;
 /** The headers of a first chunk, the longest ones. */
@@ -94,6 +98,8 @@ function bodyOf(record: Record): [head: Uint8Array, tail: Uint8Array] {
       return [record.body, NOTHING];
     case "CLOSE":
       return [encode([record.code, record.text.slice(0, limits.MAX_CAUSE_CHARS)]), NOTHING];
+    case "RESUME":
+      return [words(...record.control, ...record.data), NOTHING];
   }
 }
 
@@ -135,6 +141,10 @@ function readRecord(type: number, flags: number, body: Uint8Array): Record {
       return { type: name, body };
     case "CLOSE":
       return readClose(body);
+    case "RESUME": {
+      const [control, offset, ...data] = readWords(name, body, 4, body.length);
+      return { type: name, control: [control!, offset!], data: data as Position };
+    }
   }
 }
 

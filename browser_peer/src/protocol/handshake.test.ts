@@ -15,16 +15,17 @@ async function verify(text: string) {
   return { room: "r", subject: text, can: new Set(["work"] as const), expires: 2 ** 31, id: "1" };
 }
 
-function end(role: Role, roomKey = bytes(vectors.room_key)): Handshake {
+function end(role: Role, resume: string | null = null): Handshake {
   const [mine, theirs] = [vectors.ends[role], vectors.ends[OTHER[role]]];
   return new Handshake(
-    { peer: mine.peer, name: mine.name, roomKey, grant: mine.grant, verify },
+    { peer: mine.peer, name: mine.name, roomKey: bytes(vectors.room_key), grant: mine.grant, verify },
     {
       peer: theirs.peer,
       role,
       localFingerprint: bytes(mine.fingerprint),
       remoteFingerprint: bytes(theirs.fingerprint),
       session: bytes(mine.session),
+      resume: resume === null ? null : bytes(resume),
       nonce: bytes(mine.nonce),
     },
   );
@@ -47,7 +48,15 @@ test.each(ROLES)("the frames of a proof, as the %s", async (role) => {
   expect(mine.remote).toBeNull();
   expect(await mine.receive(bytes(vectors.proof[OTHER[role]]))).toBeNull();
   const { peer, name, grant, session } = vectors.ends[OTHER[role]];
-  expect(mine.remote).toMatchObject({ peer, name, grant: { subject: grant }, session: bytes(session) });
+  expect(mine.remote).toMatchObject({ peer, name, grant: { subject: grant }, session: bytes(session), resumed: false });
+});
+
+test.each(vectors.resume)("a session is resumed where both know both its ends: $name", async (vector) => {
+  const ends = { offerer: end("offerer", vector.mine), answerer: end("answerer", vector.theirs) };
+  expect(hex(ends.offerer.start())).toBe(vector.hello);
+  const proofs = await Promise.all(ROLES.map((role) => ends[role].receive(ends[OTHER[role]].start())));
+  await Promise.all([ends.offerer.receive(proofs[1]!), ends.answerer.receive(proofs[0]!)]);
+  for (const role of ROLES) expect(ends[role].remote?.resumed).toBe(vector.resumed);
 });
 
 test.each(vectors.errors)("what is no proof has its code: $name", async ({ frames, code }) => {

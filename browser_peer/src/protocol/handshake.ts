@@ -28,12 +28,13 @@ export interface Me {
   verify: (grant: string) => Promise<Grant>;
 }
 
-/** The other peer, proven. */
+/** The other peer, proven. `session` names its end. `resumed`: both sides know both ends, and go on. */
 export interface Remote {
   peer: string;
   name: string;
   grant: Grant;
   session: Uint8Array;
+  resumed: boolean;
 }
 
 /** One end of the link, as the mac covers it. */
@@ -49,8 +50,10 @@ export interface HandshakeOptions {
   role: Role;
   localFingerprint: Uint8Array;
   remoteFingerprint: Uint8Array;
-  /** 8 and 32 fresh random bytes. */
+  /** 8 bytes that name our end: fresh random ones, or those of the session to resume, whose other end is `resume`. */
   session: Uint8Array;
+  resume: Uint8Array | null;
+  /** 32 fresh random bytes. */
   nonce: Uint8Array;
 }
 
@@ -70,8 +73,8 @@ export class Handshake {
   /** The frame with our HELLO. */
   start(): Uint8Array<ArrayBuffer> {
     const { peer, name, grant } = this.me;
-    const { session, nonce } = this.options;
-    const fields = { version: registry.version, peer, name, session, nonce, grant, resume: null };
+    const { session, nonce, resume } = this.options;
+    const fields = { version: registry.version, peer, name, session, nonce, grant, resume };
     return encodeFrame([{ type: "HELLO", body: encode(fields) }]);
   }
 
@@ -109,12 +112,12 @@ export class Handshake {
       const theirs = String(version).slice(0, 40);
       throw new HandshakeError("bad-version", `the other side speaks version ${theirs}, this one ${registry.version}`);
     }
-    const { peer, name, session, nonce, grant } = fields ?? {};
+    const { peer, name, session, nonce, grant, resume } = fields ?? {};
     const complete =
       Object.keys(fields ?? {}).length === FIELDS.length && FIELDS.every((each) => Object.hasOwn(fields!, each));
     if (
       !complete ||
-      fields!.resume !== null ||
+      !(resume === null || isBytes(resume, SESSION_BYTES)) ||
       typeof peer !== "string" ||
       typeof name !== "string" ||
       typeof grant !== "string" ||
@@ -129,7 +132,10 @@ export class Handshake {
     if (equal(nonce, this.local.nonce)) throw new HandshakeError("bad-hello", "the nonce is our own");
     if (!NAME.test(name) || name === "driver") throw new HandshakeError("bad-hello", "that is no peer name");
     const end = { peer, grant, nonce: nonce.slice(), fingerprint: this.options.remoteFingerprint };
-    return { end, remote: { peer, name, grant: await this.readGrant(grant), session: session.slice() } };
+    const known = this.options.resume;
+    const resumed =
+      known !== null && resume !== null && equal(session, known) && equal(resume, this.options.session);
+    return { end, remote: { peer, name, grant: await this.readGrant(grant), session: session.slice(), resumed } };
   }
 
   private async readGrant(grant: string): Promise<Grant> {

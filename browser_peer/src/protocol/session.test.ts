@@ -13,6 +13,7 @@ interface Step {
   send?: string;
   receive?: string;
   tick?: number;
+  resume?: number;
   frames?: string;
   state?: { [name: string]: unknown };
   message?: string | { fill: number; length: number };
@@ -56,6 +57,8 @@ function take(session: Session, step: Step): void {
     });
     expect(code).toBe(step.error ?? null);
     if (code === null) expect(events.map(asVector)).toEqual(step.events);
+  } else if (step.resume !== undefined) {
+    session.resume(step.resume);
   } else if (step.tick !== undefined) {
     expect(session.tick(step.tick)).toBe(step.silent);
   } else if (step.frames !== undefined) {

@@ -1,14 +1,15 @@
 /**
  * A session: messages on two lanes over channels that carry frames (docs/wire.md, 2), as in mesh/protocol/session.py.
  * `send` queues a message; `nextFrame` gives what to hand to a channel, as long as it has room; `receive` takes what came;
- * `tick` is due at `deadline`. Times are seconds. Messages are kept until they are acknowledged.
+ * `tick` is due at `deadline`. Times are seconds. Messages are kept until they are acknowledged, so a session outlives its
+ * connections: `resume` goes on over a new one.
  */
 
 import { ProtocolError } from "../errors";
 import limits from "../generated/limits.json";
-import { type Ack, CHUNK_BYTES, type Chunk, decodeFrame, encodeFrame, LANES, Lane, type Record } from "./codec";
+import { type Ack, CHUNK_BYTES, type Chunk, decodeFrame, encodeFrame, LANES, Lane, type Position, type Record } from "./codec";
 
-/** More than an ACK, a PING and a PONG take together. */
+/** More than a RESUME, an ACK, a PING and a PONG take together. */
 const SMALL_RECORDS_BYTES = 64;
 
 export type Event =
@@ -22,17 +23,38 @@ export class Session {
   rtt: number | null = null;
   private readonly out = LANES.map(() => new Outbound());
   private readonly in = LANES.map((lane) => new Inbound(longest(lane)));
-  private heard: number;
-  private greeted = false;
+  private heard!: number;
+  private greeted!: boolean;
   private token = 0;
-  private pinged: number;
-  private pingDue = false;
-  private pong: number | null = null;
-  private ackAt: number | null = null;
+  private pinged!: number;
+  private pingDue!: boolean;
+  private pong!: number | null;
+  private ackAt!: number | null;
+  private resumeDue = false;
+  private resuming = false;
 
   constructor(now: number) {
+    this.begin(now);
+  }
+
+  private begin(now: number): void {
     this.heard = now;
+    this.greeted = false;
     this.pinged = now - limits.HEARTBEAT_S;
+    this.pingDue = false;
+    this.pong = null;
+    this.ackAt = null;
+  }
+
+  /**
+   * A new connection takes the place of the one before, of which nothing may be received any more. The first frame of the
+   * control lane says what has arrived; everything else waits until the other side said so.
+   */
+  resume(now: number): void {
+    this.begin(now);
+    this.resumeDue = true;
+    this.resuming = true;
+    for (const inbound of this.in) inbound.ack();
   }
 
   /** Queues a message; `backlog` grows by its length. Throws ProtocolError("too-large"). */
@@ -58,7 +80,7 @@ export class Session {
     return Math.min(this.heard + limits.SUSPECT_AFTER_S, this.pinged + limits.HEARTBEAT_S, this.ackAt ?? Infinity);
   }
 
-  /** Time has come to `now`. True: the other side is silent, and the link is to be given up. */
+  /** Time has come to `now`. True: the other side is silent, and the connection is to be given up. */
   tick(now: number): boolean {
     // it was this side that stood still, and what came meanwhile was not read yet
     if (now > this.deadline + limits.SUSPECT_AFTER_S / 2) this.heard = now;
@@ -78,7 +100,7 @@ export class Session {
   nextFrame(lane: Lane): Uint8Array<ArrayBuffer> | null {
     const records = this.smallRecords(lane);
     let room = limits.MAX_FRAME_BYTES - SMALL_RECORDS_BYTES;
-    while (room > CHUNK_BYTES && (lane === Lane.CONTROL || this.greeted)) {
+    while (room > CHUNK_BYTES && !this.resuming && (lane === Lane.CONTROL || this.greeted)) {
       const chunk = this.out[lane]!.chunk(room - CHUNK_BYTES);
       if (chunk === null) break;
       records.push(chunk);
@@ -102,8 +124,13 @@ export class Session {
   private smallRecords(lane: Lane): Record[] {
     const records: Record[] = [];
     if (lane === Lane.CONTROL) {
+      if (this.resumeDue) {
+        const [control, data] = [this.in[Lane.CONTROL]!.position(), this.in[Lane.DATA]!.position()];
+        records.push({ type: "RESUME", control, data });
+      }
       if (this.pingDue) records.push({ type: "PING", token: this.token });
       if (this.pong !== null) records.push({ type: "PONG", token: this.pong });
+      this.resumeDue = false;
       this.pingDue = false;
       this.pong = null;
     }
@@ -112,12 +139,19 @@ export class Session {
   }
 
   private take(lane: Lane, record: Record, now: number): Event | null {
+    if (lane === Lane.CONTROL && this.resuming) {
+      if (record.type !== "RESUME") throw new ProtocolError("out-of-order", `${record.type} came before RESUME`);
+      this.resuming = false;
+      this.out[Lane.CONTROL]!.resume(record.control);
+      this.out[Lane.DATA]!.resume(record.data);
+      return null;
+    }
     if (record.type === "CHUNK") {
       const message = this.in[lane]!.chunk(record);
       return message && { type: "delivered", lane, message };
     }
     if (record.type === "ACK") {
-      this.out[lane]!.acknowledged(record);
+      this.out[lane]!.acknowledged([record.message, record.offset]);
       return null;
     }
     if (lane === Lane.CONTROL) {
@@ -188,21 +222,28 @@ class Outbound {
   }
 
   /** Lets go of what has arrived. */
-  acknowledged(ack: Ack): void {
-    const whole = (ack.message - this.number + this.kept.length) >>> 0;
+  acknowledged([message, offset]: Position): void {
+    const whole = (message - this.number + this.kept.length) >>> 0;
     const reached = whole < this.kept.length ? this.kept.at(whole)!.length : this.offset;
-    if (whole > this.kept.length || ack.offset > reached || (whole === 0 && ack.offset < this.acked)) {
-      throw new ProtocolError(
-        "bad-record",
-        `ACK of byte ${ack.offset} of message ${ack.message}, which is not under way`,
-      );
+    if (whole > this.kept.length || offset > reached || (whole === 0 && offset < this.acked)) {
+      throw new ProtocolError("bad-record", `ACK of byte ${offset} of message ${message}, which is not under way`);
     }
     for (let count = 0; count < whole; count += 1) {
       this.unacknowledged -= this.kept.shift()!.length - this.acked;
       this.acked = 0;
     }
-    this.unacknowledged -= ack.offset - this.acked;
-    this.acked = ack.offset;
+    this.unacknowledged -= offset - this.acked;
+    this.acked = offset;
+  }
+
+  /** Goes on behind what has arrived, whatever was sent since. */
+  resume(arrived: Position): void {
+    this.acknowledged(arrived);
+    this.number = (this.number - this.kept.length) >>> 0;
+    this.queued.unshift(this.kept);
+    this.offset = this.acked;
+    this.backlog += this.unacknowledged;
+    this.unacknowledged = 0;
   }
 }
 
@@ -258,6 +299,11 @@ class Inbound {
     this.ackDue = false;
     return { type: "ACK", message: this.number, offset: this.received };
   }
+
+  /** What has arrived. */
+  position(): Position {
+    return [this.number, this.received];
+  }
 }
 
 /** A queue whose shift does not move the rest. */
@@ -275,6 +321,14 @@ class Fifo<T> {
 
   push(item: T): void {
     this.items.push(item);
+  }
+
+  /** Takes everything out of `before`, and puts it in front. */
+  unshift(before: Fifo<T>): void {
+    this.items = [...before.items.slice(before.head), ...this.items.slice(this.head)];
+    this.head = 0;
+    before.items = [];
+    before.head = 0;
   }
 
   shift(): T | undefined {
