@@ -7,3 +7,10 @@ export class Deferred<Value> {
     this.reject = reject;
   });
 }
+
+/** Resolves with the promise, or after that many seconds. */
+export async function within(limit: number, promise: Promise<void>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  await Promise.race([promise, new Promise<void>((resolve) => (timer = setTimeout(resolve, limit * 1e3)))]);
+  clearTimeout(timer);
+}

@@ -19,6 +19,7 @@ async function verify(text: string) {
 
 class Member {
   readonly got: [lane: number, length: number, first: number, uniform: boolean][] = [];
+  readonly suspected: string[] = [];
   readonly lost: string[] = [];
   private readonly links: Links;
 
@@ -30,6 +31,7 @@ class Member {
       onMessage: (_link, lane, message) => {
         this.got.push([lane, message.length, message[0]!, message.every((byte) => byte === message[0])]);
       },
+      onSuspect: (_link, reason) => this.suspected.push(reason),
       onLost: (_link, reason) => this.lost.push(reason),
       onLink: () => undefined,
     });

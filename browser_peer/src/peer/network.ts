@@ -64,6 +64,9 @@ export class Network {
       sendRelay: (peer, data) => this.signaling.relay(peer, data),
       iceServers: async () => [...options.iceServers, ...(await this.signaling.iceServers())],
       onMessage: (link, lane, data) => receiver.received(link, decodeMessage(lane, data)),
+      onSuspect: (link) => {
+        if (!this.signaling.peers.has(link.peer)) this.links.left(link.peer); // a process that died has left the room by now
+      },
       onLost: (link, reason) => {
         this.measure();
         receiver.lost(link.peer, reason);
@@ -112,6 +115,7 @@ export class Network {
     this.options.receiver.peersChanged();
     for (const { peer, reason } of left) {
       if (this.links.existing(peer) === null) this.options.receiver.lost(peer, `it left the room (${reason})`);
+      else this.links.left(peer);
     }
   }
 

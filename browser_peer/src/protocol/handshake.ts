@@ -133,8 +133,7 @@ export class Handshake {
     if (!NAME.test(name) || name === "driver") throw new HandshakeError("bad-hello", "that is no peer name");
     const end = { peer, grant, nonce: nonce.slice(), fingerprint: this.options.remoteFingerprint };
     const known = this.options.resume;
-    const resumed =
-      known !== null && resume !== null && equal(session, known) && equal(resume, this.options.session);
+    const resumed = known !== null && resume !== null && equal(session, known) && equal(resume, this.options.session);
     return { end, remote: { peer, name, grant: await this.readGrant(grant), session: session.slice(), resumed } };
   }
 

@@ -7,7 +7,17 @@
 
 import { ProtocolError } from "../errors";
 import limits from "../generated/limits.json";
-import { type Ack, CHUNK_BYTES, type Chunk, decodeFrame, encodeFrame, LANES, Lane, type Position, type Record } from "./codec";
+import {
+  type Ack,
+  CHUNK_BYTES,
+  type Chunk,
+  decodeFrame,
+  encodeFrame,
+  LANES,
+  Lane,
+  type Position,
+  type Record,
+} from "./codec";
 
 /** More than a RESUME, an ACK, a PING and a PONG take together. */
 const SMALL_RECORDS_BYTES = 64;

@@ -67,7 +67,7 @@ class FakeConnection {
 
   async setRemoteDescription({ type, sdp }: { type: string; sdp: string }): Promise<void> {
     this.other = network.connections.get(/sha-256 (\S+)/.exec(sdp)![1]!)!;
-    if (type === "offer") return;
+    if (type === "offer" || network.cut) return;
     this.channels.forEach((channel, id) => {
       const opposite = this.other!.channels[id]!;
       [channel.other, opposite.other] = [opposite, channel];
@@ -103,6 +103,7 @@ async function verify(text: string) {
 
 class Member {
   readonly got: string[] = [];
+  readonly suspected: string[] = [];
   readonly lost: string[] = [];
   readonly linked: Link[] = [];
   readonly links: Links;
@@ -117,6 +118,7 @@ class Member {
         this.got.push(`${lane}:${new TextDecoder().decode(message)}`);
         this.handle();
       },
+      onSuspect: (link, reason) => this.suspected.push(`${link.peer[0]}: ${reason}`),
       onLost: (link, reason) => this.lost.push(`${link.peer[0]}: ${reason}`),
       onLink: (link) => this.linked.push(link),
     });
@@ -184,7 +186,7 @@ test("what was sent before close arrives, and the closed link is forgotten by bo
   await expect(toBob.send(Lane.DATA, text("late"))).rejects.toThrow("this side closed the link");
 });
 
-test("a silent peer holds its sender, and is lost after three seconds", async () => {
+test("a silent peer holds its sender, is suspected after three seconds, and lost ten seconds later", async () => {
   vi.useFakeTimers({ shouldAdvanceTime: true }); // the proof takes real time
   const [ana, , toBob] = await pair();
   network.cut = true;
@@ -195,11 +197,14 @@ test("a silent peer holds its sender, and is lost after three seconds", async ()
       accepted += 65_536;
     }
   })();
-  const failed = expect(sending).rejects.toThrow("nothing was heard for 3 s");
+  const failed = expect(sending).rejects.toThrow("no new connection stood within 10 s");
   await vi.advanceTimersByTimeAsync(4500);
+  expect(ana.suspected).toEqual(["b: nothing was heard for 3 s"]);
+  expect(ana.links.existing(BOB)).toBe(toBob);
+  await vi.advanceTimersByTimeAsync(10_000);
   await failed;
   expect(accepted).toBeLessThan(limits.SESSION_WINDOW_BYTES + 2 * limits.LANE_HIGH_WATER_BYTES);
-  expect(ana.lost).toEqual(["b: nothing was heard for 3 s"]);
+  expect(ana.lost).toEqual(["b: nothing was heard for 3 s, and no new connection stood within 10 s"]);
   expect(ana.links.existing(BOB)).toBeNull();
 });
 
@@ -224,6 +229,38 @@ test("a handler that throws ends the link, and the other side hears why", async 
   await toBob.send(Lane.CONTROL, text("x"));
   await vi.waitUntil(() => ana.lost.length === 1 && bob.lost.length === 1);
   expect(ana.lost).toEqual(["b: the other side says bad-message: no such run"]);
+});
+
+/** Closes the connection under a link, as a browser does that lost its network. */
+function cut(link: Link): void {
+  link.carrier?.connection?.close();
+}
+
+test("connections that break lose, double and reorder nothing", async () => {
+  const [ana, bob, toBob, toAna] = await pair();
+  const words = Array.from({ length: 400 }, (_, index) => `w${index} ${"x".repeat((index % 7) * 3000)}`);
+  const sending = words.flatMap((word) => [toBob.send(Lane.DATA, text(word)), toAna.send(Lane.CONTROL, text(word))]);
+  for (const link of [toBob, toAna, toBob]) {
+    await new Promise((resolve) => setTimeout(resolve, 15));
+    cut(link);
+  }
+  await Promise.all(sending);
+  await vi.waitUntil(() => ana.got.length >= words.length && bob.got.length >= words.length, { timeout: 5000 });
+  expect(bob.got).toEqual(words.map((word) => `${Lane.DATA}:${word}`));
+  expect(ana.got).toEqual(words.map((word) => `${Lane.CONTROL}:${word}`));
+  expect(ana.suspected.length + bob.suspected.length).toBeGreaterThan(0);
+  expect([ana.lost, bob.lost, ana.linked.length, bob.linked.length]).toEqual([[], [], 1, 1]);
+});
+
+test("who left the room is lost when its connection is gone, and not before", async () => {
+  const [ana, , toBob] = await pair();
+  ana.links.left(BOB);
+  expect(ana.lost).toEqual([]);
+  room.tamper = () => null;
+  cut(toBob);
+  await vi.waitUntil(() => ana.suspected.length === 1);
+  ana.links.left(BOB);
+  expect(ana.lost).toEqual(["b: its connection is gone, and it left the room"]);
 });
 
 test("a peer that lost its link gets a new one, which takes the old one's place", async () => {

@@ -4,9 +4,10 @@ import { Deferred } from "../deferred";
 import { LinkError } from "../errors";
 import limits from "../generated/limits.json";
 import type { Lane } from "../protocol/codec";
-import type { Me } from "../protocol/handshake";
-import type { Link } from "./link";
-import { Attempt, type Relayed, type Terms } from "./negotiation";
+import { type Me, type Remote, SESSION_BYTES } from "../protocol/handshake";
+import type { Connection } from "./connection";
+import { Link } from "./link";
+import { Carrier, type Ends, type Relayed, type Terms } from "./negotiation";
 
 const WAITING_FOR: { [step: string]: string } = {
   signaling: "no description of its end of the connection came",
@@ -24,6 +25,11 @@ export interface LinksOptions {
   iceServers(): Promise<RTCIceServer[]>;
   /** A message came; throwing closes the link. */
   onMessage(link: Link, lane: Lane, message: Uint8Array): void;
+  /**
+   * A link lost its connection. It stays, takes what is sent, and either goes on over a new connection, which both sides ask
+   * for at once, or is lost after RESUME_TIMEOUT_S.
+   */
+  onSuspect(link: Link, reason: string): void;
   /** A link is gone, not by `close`; there are no more messages of it. */
   onLost(link: Link, reason: string): void;
   /** There is a new link, made by either side; comes before its first message. */
@@ -34,7 +40,7 @@ export interface LinksOptions {
 export class Links {
   private readonly terms: Terms;
   private readonly makings = new Map<string, Making>();
-  private readonly standing = new Map<string, Attempt>();
+  private readonly standing = new Map<string, Link>();
   private readonly early = new Map<string, { connection: string; candidate: RTCIceCandidateInit }[]>();
   private saying: Promise<void> = Promise.resolve();
   private closed = false;
@@ -43,28 +49,24 @@ export class Links {
     this.terms = {
       me: options.me,
       say: (peer, data) => this.say(peer, data),
-      onMessage: options.onMessage,
-      onGone: (link, reason) => this.gone(link, reason),
-      onProven: (link) => this.proven(link),
+      onProven: (carrier, remote, connection) => this.proven(carrier, remote, connection),
     };
   }
 
   /** The link to `peer`; concurrent callers share the making of it. Rejects with LinkError within LINK_TIMEOUT_S. */
   async get(peer: string): Promise<Link> {
-    const link = this.existing(peer);
-    if (link !== null) return link;
-    let making = this.makings.get(peer);
-    if (making === undefined) {
-      making = this.begin(peer);
-      if (this.options.me.peer < peer) making.run(() => this.offer(making!));
-      else this.say(peer, { kind: "want" });
-    }
-    return making.made.promise;
+    return this.existing(peer) ?? this.make(peer).made.promise;
   }
 
-  /** The link to `peer`, if there is one now. */
+  /** The link to `peer`, if there is one now; it may be without a connection for a while. */
   existing(peer: string): Link | null {
-    return this.standing.get(peer)?.link ?? null;
+    return this.standing.get(peer) ?? null;
+  }
+
+  /** The peer is not in the room any more: a link to it that has lost its connection is lost at once. */
+  left(peer: string): void {
+    const link = this.existing(peer);
+    if (link?.suspended) link.lose("its connection is gone, and it left the room");
   }
 
   /** Takes what signaling relayed from `sender` (docs/wire.md, 6); what makes no sense is ignored. */
@@ -76,7 +78,7 @@ export class Links {
     else if (typeof connection !== "string") return;
     else if (kind === "offer" && typeof sdp === "string" && sender < this.options.me.peer) {
       this.offered(sender, connection, sdp);
-    } else if (kind === "answer" && typeof sdp === "string") this.attempt(sender, connection)?.answered(sdp);
+    } else if (kind === "answer" && typeof sdp === "string") this.carrier(sender, connection)?.answered(sdp);
     else if (kind === "candidate" && isCandidate(candidate)) this.candidate(sender, connection, candidate);
   }
 
@@ -84,10 +86,20 @@ export class Links {
   async close(): Promise<void> {
     this.closed = true;
     for (const making of this.makings.values()) this.fail(making, new LinkError("link", "this peer leaves"), false);
-    await Promise.all(Array.from(this.standing.values(), (attempt) => attempt.link.close()));
+    await Promise.all(Array.from(this.standing.values(), (link) => link.close()));
   }
 
   // Making a link
+
+  /** The making of a link or connection to `peer`; the one with the smaller id offers. */
+  private make(peer: string): Making {
+    const present = this.makings.get(peer);
+    if (present !== undefined) return present;
+    const making = this.begin(peer);
+    if (this.options.me.peer < peer) making.run(() => this.offer(making));
+    else this.say(peer, { kind: "want" });
+    return making;
+  }
 
   private begin(peer: string): Making {
     if (this.closed || peer === this.options.me.peer) {
@@ -95,35 +107,70 @@ export class Links {
     }
     const peers = new Set([...this.standing.keys(), ...this.makings.keys(), peer]);
     if (peers.size > limits.MAX_LINKS) throw new LinkError("link", `this peer has ${limits.MAX_LINKS} links already`);
-    const making = new Making(peer, (error) => this.fail(making, error, true));
+    const timeout = this.existing(peer)?.suspended ? limits.RESUME_ATTEMPT_S : limits.LINK_TIMEOUT_S;
+    const making = new Making(peer, timeout, (error) => this.fail(making, error, true));
     this.makings.set(peer, making);
     return making;
   }
 
   private async offer(making: Making): Promise<void> {
     const servers = await this.options.iceServers();
-    await this.newAttempt(making, crypto.randomUUID()).offer(servers);
+    await this.newCarrier(making, crypto.randomUUID()).offer(servers);
   }
 
-  private newAttempt(making: Making, connection: string): Attempt {
-    making.attempt?.link.abandon("another attempt took its place");
-    making.attempt = new Attempt(this.terms, making.peer, connection);
-    return making.attempt;
+  private newCarrier(making: Making, connection: string): Carrier {
+    making.carrier?.abandon("another attempt took its place");
+    const link = this.existing(making.peer);
+    const ends: Ends = link
+      ? { session: link.localSession, resume: link.remoteSession }
+      : { session: crypto.getRandomValues(new Uint8Array(SESSION_BYTES)), resume: null };
+    making.carrier = new Carrier(this.terms, making.peer, connection, ends);
+    return making.carrier;
   }
 
-  private proven(link: Link): void {
-    const making = this.makings.get(link.peer);
-    if (making?.attempt?.link !== link) return;
-    this.makings.delete(link.peer);
-    const before = this.existing(link.peer);
-    this.standing.set(link.peer, making.attempt);
+  /** The link goes on where both sides know its session, and is a new one where one of them began anew. */
+  private proven(carrier: Carrier, remote: Remote, connection: Connection): void {
+    const making = this.makings.get(carrier.peer);
+    if (making?.carrier !== carrier) throw new LinkError("link", "another attempt took its place");
+    const before = this.existing(carrier.peer);
+    if (remote.resumed && before?.localSession !== carrier.ends.session) {
+      throw new LinkError("handshake", "this side lost the link meanwhile");
+    }
+    this.makings.delete(carrier.peer);
+    if (remote.resumed && before !== null) {
+      before.resumeOn(carrier, connection);
+      making.succeed(before);
+      return;
+    }
+    const link = this.newLink(remote, carrier.ends.session);
+    this.standing.set(carrier.peer, link);
+    link.standOn(carrier, connection);
     making.succeed(link);
-    before?.abandon("another link took its place");
+    before?.lose("another link took its place");
     this.options.onLink(link);
   }
 
+  private newLink(remote: Remote, session: Uint8Array): Link {
+    return new Link(remote, session, {
+      onMessage: this.options.onMessage,
+      onSuspended: (link, reason) => {
+        this.options.onSuspect(link, reason);
+        this.rebuild(link);
+      },
+      onGone: (link, reason) => this.gone(link, reason),
+    });
+  }
+
+  private rebuild(link: Link): void {
+    if (link.suspended && !this.closed) this.make(link.peer);
+  }
+
   private gone(link: Link, reason: string | null): void {
-    if (this.existing(link.peer) === link) this.standing.delete(link.peer);
+    if (this.existing(link.peer) === link) {
+      this.standing.delete(link.peer);
+      const making = this.makings.get(link.peer);
+      if (making) this.fail(making, new LinkError("link", reason ?? "this side closed the link"), true);
+    }
     if (reason !== null) this.options.onLost(link, reason);
   }
 
@@ -132,10 +179,12 @@ export class Links {
     if (this.makings.get(making.peer) !== making) return;
     this.makings.delete(making.peer);
     if (tell && error.step !== "handshake") {
-      const connection = making.attempt && { connection: making.attempt.id };
+      const connection = making.carrier && { connection: making.carrier.id };
       this.say(making.peer, { kind: "refuse", message: error.message.slice(0, limits.MAX_CAUSE_CHARS), ...connection });
     }
     making.fail(error);
+    const link = this.existing(making.peer);
+    if (link !== null) setTimeout(() => this.rebuild(link), limits.RESUME_PAUSE_S * 1e3);
   }
 
   // What the other side says
@@ -149,14 +198,14 @@ export class Links {
 
   /** A further offer takes the place of the one before. */
   private offered(peer: string, connection: string, sdp: string): void {
-    if (this.attempt(peer, connection) !== null) return;
+    if (this.carrier(peer, connection) !== null) return;
     const making = this.makings.get(peer) ?? this.beginOrRefuse(peer, { connection });
     if (making === null) return;
-    const attempt = this.newAttempt(making, connection);
-    making.run(async () => attempt.answer(await this.options.iceServers(), sdp));
+    const carrier = this.newCarrier(making, connection);
+    making.run(async () => carrier.answer(await this.options.iceServers(), sdp));
     const early = this.early.get(peer) ?? [];
     this.early.delete(peer);
-    for (const each of early) if (each.connection === connection) attempt.candidate(each.candidate);
+    for (const each of early) if (each.connection === connection) carrier.takeCandidate(each.candidate);
   }
 
   private beginOrRefuse(peer: string, connection: object): Making | null {
@@ -168,16 +217,16 @@ export class Links {
     }
   }
 
-  /** The attempt that `connection` names, also one that became a link: candidates may still come for it. */
-  private attempt(peer: string, connection: string): Attempt | null {
-    const attempts = [this.makings.get(peer)?.attempt, this.standing.get(peer)];
-    return attempts.find((attempt) => attempt?.id === connection) ?? null;
+  /** The one that `connection` names, also when it carries a link already: candidates may still come for it. */
+  private carrier(peer: string, connection: string): Carrier | null {
+    const carriers = [this.makings.get(peer)?.carrier, this.standing.get(peer)?.carrier];
+    return carriers.find((carrier) => carrier?.id === connection) ?? null;
   }
 
   private candidate(peer: string, connection: string, candidate: RTCIceCandidateInit): void {
-    const attempt = this.attempt(peer, connection);
-    if (attempt !== null) {
-      attempt.candidate(candidate);
+    const carrier = this.carrier(peer, connection);
+    if (carrier !== null) {
+      carrier.takeCandidate(candidate);
       return;
     }
     if (!this.early.has(peer) && this.early.size >= limits.MAX_LINKS) return;
@@ -187,7 +236,7 @@ export class Links {
 
   private refused(peer: string, connection: unknown, message: string): void {
     const making = this.makings.get(peer);
-    if (making === undefined || connection !== making.attempt?.id) return;
+    if (making === undefined || connection !== making.carrier?.id) return;
     this.fail(making, new LinkError("refused", `${peer} gave up: ${message.slice(0, limits.MAX_CAUSE_CHARS)}`), false);
   }
 
@@ -206,16 +255,17 @@ export class Links {
 /** A link in the making. Attempts follow one another until one is proven, the last one fails, or the time is up. */
 class Making {
   readonly made = new Deferred<Link>();
-  attempt: Attempt | null = null;
+  carrier: Carrier | null = null;
   private work = 0;
   private readonly timer: ReturnType<typeof setTimeout>;
 
   constructor(
     readonly peer: string,
+    private readonly timeout: number,
     private readonly onFailed: (error: LinkError) => void,
   ) {
     this.made.promise.catch(() => undefined); // seen, also where nobody waits for this link
-    this.timer = setTimeout(() => this.expired(), limits.LINK_TIMEOUT_S * 1e3);
+    this.timer = setTimeout(() => this.expired(), timeout * 1e3);
   }
 
   /** Goes on with `work`, in place of what was under way. */
@@ -229,10 +279,8 @@ class Making {
   }
 
   private expired(): void {
-    const step = this.attempt?.step ?? "signaling";
-    this.onFailed(
-      new LinkError(step, `no link to ${this.peer} within ${limits.LINK_TIMEOUT_S} s: ${WAITING_FOR[step]}`),
-    );
+    const step = this.carrier?.step ?? "signaling";
+    this.onFailed(new LinkError(step, `no link to ${this.peer} within ${this.timeout} s: ${WAITING_FOR[step]}`));
   }
 
   succeed(link: Link): void {
@@ -242,7 +290,7 @@ class Making {
 
   fail(error: LinkError): void {
     clearTimeout(this.timer);
-    this.attempt?.link.abandon(error.message);
+    this.carrier?.abandon(error.message);
     this.made.reject(error);
   }
 }
