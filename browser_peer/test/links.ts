@@ -62,6 +62,11 @@ class Member {
     return this.links.existing(peer)?.stats();
   }
 
+  /** Closes the connection under the link, as a browser does that lost its network. */
+  cut(peer: string): void {
+    this.links.existing(peer)?.carrier?.connection?.close();
+  }
+
   close(): Promise<void> {
     return this.links.close();
   }

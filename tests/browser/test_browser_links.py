@@ -16,6 +16,7 @@ from processes import ROOT
 from mesh.errors import LinkError
 from mesh.ids import PeerId
 from mesh.transport.link import Lane
+from mesh.transport.session_link import SessionLink
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")]
@@ -158,13 +159,49 @@ async def test_messages_of_both_lanes_both_ways(page: Page, script: str, engine:
         assert [each[1:] for each in got if each[0] == Lane.CONTROL] == [[length, fill, True] for fill, length in small]
 
 
+@pytest.mark.parametrize(("engine", "tab_peer"), every_way)
+async def test_a_connection_that_either_side_cuts_is_rebuilt_under_its_link(
+    page: Page, script: str, engine: str, tab_peer: PeerId
+) -> None:
+    large = [(fill, 4 * 1024 * 1024) for fill in (1, 2)]
+    small = [(index % 250, 1 + index % 50) for index in range(3000)]
+    async with TabRoom() as room:
+        member, tab = await meet(room, page, script, engine, tab_peer)
+        link = await member.links.get(tab_peer)
+        assert isinstance(link, SessionLink)
+
+        async def send_all(lane: Lane, messages: list[tuple[int, int]]) -> None:
+            for fill, length in messages:
+                await link.send(lane, bytes([fill]) * length)
+
+        async def cut_both() -> None:
+            await member.until(lambda: len(member.got[Lane.DATA]) > 100)
+            await page.evaluate("(peer) => member.cut(peer)", MIDDLE)
+            await member.until(lambda: len(member.got[Lane.DATA]) > 1500)
+            if link.carrier is not None and link.carrier.connection is not None:
+                await link.carrier.connection.close()
+
+        await asyncio.gather(
+            cut_both(), send_all(Lane.DATA, large), send_all(Lane.CONTROL, small), tab.send(MIDDLE, Lane.DATA, small)
+        )
+        await member.until(lambda: len(member.got[Lane.DATA]) == len(small))
+        await tab.until("member.got.length === 3002")
+        assert member.got[Lane.DATA] == [bytes([fill]) * length for fill, length in small]
+        got = await page.evaluate("member.got")
+        assert [each[1:] for each in got if each[0] == Lane.DATA] == [[length, fill, True] for fill, length in large]
+        assert [each[1:] for each in got if each[0] == Lane.CONTROL] == [[length, fill, True] for fill, length in small]
+        assert member.suspected or await page.evaluate("member.suspected")
+        assert member.lost == await page.evaluate("member.lost") == []
+        assert len(member.linked) == 1
+
+
 @pytest.mark.parametrize("engine", ["aiortc", "wrtc"])
 async def test_a_page_that_was_closed_is_noticed_within_five_seconds(page: Page, script: str, engine: str) -> None:
     async with TabRoom() as room:
         member, tab = await meet(room, page, script, engine, LOW)
         await tab.open(MIDDLE)
         await page.close()
-        await member.until(lambda: len(member.lost) == 1, within_s=5)
+        await member.until(lambda: len(member.suspected) == 1, within_s=5)
 
 
 @pytest.mark.parametrize(("engine", "tab_peer"), two_ways)
