@@ -73,7 +73,6 @@ NODE_CLOSE_TIMEOUT_S: Final = 2.0  # for a node's close
 NURSERY_QUIET_S: Final = 0.2  # in which no node is asked for, before what they may need is imported ahead
 STATS_TIMEOUT_S: Final = 2.0  # for the workers' times at the end of a run
 RUN_REPORT_INTERVAL_S: Final = 0.5  # between two reports of a run to dashboards
-RUN_SILENCE_S: Final = 60.0  # after which a worker frees a run of a silent driver
 
 # WebAssembly
 MAX_MODULE_BYTES: Final = 32 * 1024 * 1024
