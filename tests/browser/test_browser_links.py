@@ -121,7 +121,10 @@ async def test_a_link_stands_within_a_second(page: Page, script: str, engine: st
         opened = await tab.open(MIDDLE)
         assert (opened["name"], sorted(opened["can"])) == ("peer-9", ["submit", "work"])
         assert opened["ms"] < 1000
-        assert any(".local" in candidate for candidate in candidates)  # the names that take aiortc a second
+        if (
+            engine == "aiortc"
+        ):  # the names that would take it a second were there; wrtc may have linked before they came
+            assert any(".local" in candidate for candidate in candidates)
         link = await member.links.get(tab_peer)
         assert (link.name, link.grant.can) == ("tab", {"watch"})
         await asyncio.sleep(0.2)
