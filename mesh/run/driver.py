@@ -5,22 +5,27 @@ the source it calls ``finish_input``. Frames and credit of the source and sink e
 come in through ``frame``, ``credit`` and ``error``. All of them, and ``taken``, answer instructions. At most one
 ``Result`` is out at a time: ``taken`` says that the application has it, and brings the next. ``Finished`` comes last.
 
-Memory is bounded: RUN_WINDOW_SEQS and RUN_WINDOW_BYTES (exceeded by at most one item) are in flight, a sink edge holds
-at most its credit, and several sinks one seq more.
+When a part of the run is lost, ``interrupt`` says where a new epoch begins, and ``resume``, once everything is set up
+anew, emits again what is not finished. What the application has had already is dropped when it comes again. Downstream
+of what may come out differently (nodes that are not deterministic, edges that drop) a seq is held back until it is
+whole, so that it comes from one epoch.
+
+Memory is bounded: of items as ``mesh.run.retention`` says; a sink edge holds at most its credit, and several sinks, or
+one that holds back, one seq more.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from mesh.errors import ProtocolError
 from mesh.ids import DRIVER, NodeId
-from mesh.limits import EDGE_CREDIT_BYTES, RUN_WINDOW_BYTES, RUN_WINDOW_SEQS
+from mesh.limits import EDGE_CREDIT_BYTES
 from mesh.manifest.graph import Graph
 from mesh.run.events import Emit, Flag, Frame, GiveCredit
-from mesh.run.inbox import Gather, Inbox, Input, Port, Stream
+from mesh.run.inbox import Gather, Inbox, Input, Port, Stream, Whole
 from mesh.run.outbox import Outbox
+from mesh.run.retention import Resumption, Retention
 
 type OnError = Literal["stop", "continue"]
 
@@ -65,7 +70,10 @@ class Finished:
 
 @dataclass(slots=True)
 class Counts:
-    """For the receipt; the extra seq of finish counts in ``results_out`` only."""
+    """For the receipt; the extra seq of finish counts in ``results_out`` only.
+
+    ``replayed``: items that went out again; ``duplicates_dropped``: results that came again.
+    """
 
     items_in: int = 0
     results_out: int = 0
@@ -73,6 +81,8 @@ class Counts:
     filtered: int = 0
     failed: int = 0
     dropped: int = 0
+    replayed: int = 0
+    duplicates_dropped: int = 0
 
 
 type DriverInstruction = Emit | GiveCredit | Result | SeqFailed | Finished
@@ -84,21 +94,33 @@ class Driver:
     def __init__(self, graph: Graph, *, on_error: OnError = "stop", credit_bytes: int = EDGE_CREDIT_BYTES) -> None:
         self.counts = Counts()
         self._on_error = on_error
+        self._graph, self._credit_bytes = graph, credit_bytes
         self._nodes = frozenset(node.id for node in graph.nodes)
-        self._sources = {
-            number: Outbox(number, drops=False, credit_bytes=credit_bytes)
-            for number, edge in enumerate(graph.edges)
-            if edge.source is None
-        }
-        self._sinks = _sinks(graph, credit_bytes)
+        self._retention = Retention(graph)
+        self._holds = _may_differ(graph)
+        self._begin(0)
+        self._counted = next(iter(self._sources))  # the source edge on which items are counted
         self._input_ended = False
         self._finished = False
-        self._sizes: deque[int] = deque()  # of the items in flight, the oldest first
-        self._bytes = 0  # their sum
+        self._interrupted = False
+        self._sent = 0  # items that went out at least once
+        self._committed: Inbox | None = None  # of an earlier epoch, with the rest of a seq of which some may be out
         self._turn = 0  # the seq whose results come out now
         self._parts = 0  # of it that came out
+        self._heard = 0  # of it that this epoch made
+        self._out: Input | None = None  # of which the result is out; None if that is of an earlier epoch
         self._result_out = False
+        self._told = 0  # errors below this seq were told in an earlier epoch
         self._errors: dict[int, list[Failure]] = {}  # of seqs whose turn has not passed
+
+    def _begin(self, first_seq: int) -> None:
+        """Fresh ends of all edges of the graph."""
+        self._sources = {
+            number: Outbox(number, drops=False, credit_bytes=self._credit_bytes)
+            for number, edge in enumerate(self._graph.edges)
+            if edge.source is None
+        }
+        self._sinks = _sinks(self._graph, first_seq, self._credit_bytes, hold=self._holds)
 
     # Items
 
@@ -108,8 +130,7 @@ class Driver:
             not self._finished
             and not self._input_ended
             and not (self._errors and self._on_error == "stop")
-            and len(self._sizes) < RUN_WINDOW_SEQS
-            and self._bytes < RUN_WINDOW_BYTES
+            and self._retention.has_room
             and all(box.has_room for box in self._sources.values())
         )
 
@@ -117,10 +138,9 @@ class Driver:
         """The next item, an encoded value. Only while ``can_admit``."""
         if not self.can_admit():
             raise RuntimeError("no item can be admitted now: ask can_admit first")
-        self._sizes.append(len(payload))
-        self._bytes += len(payload)
+        flags = self._retention.keep(payload)
         self.counts.items_in += 1
-        return self._put(self.counts.items_in - 1, Flag.END, payload)
+        return self._put(self.counts.items_in - 1, Flag.END | flags, payload)
 
     def finish_input(self) -> Sequence[DriverInstruction]:
         """There are no more items: the nodes finish."""
@@ -133,13 +153,57 @@ class Driver:
         """How many bytes are out on each source edge: sent or waiting to be, and not yet consumed."""
         return {edge: box.outstanding for edge, box in self._sources.items()}
 
+    # A new epoch
+
+    @property
+    def fault(self) -> str:
+        """Why the run could not go on after a loss now; empty: it could."""
+        return self._retention.fault
+
+    def interrupt(self) -> Resumption:
+        """A part of the run is lost: nothing of the present epoch may come in from now on, and nothing goes out.
+
+        May be called again before ``resume``.
+        """
+        self._interrupted = True
+        self._commit()
+        if self._committed is None:
+            self._out, self._heard = None, 0
+        self._told = self._turn + (self._committed is not None)
+        self._errors = {seq: errors for seq, errors in self._errors.items() if seq < self._told}
+        resumption = self._retention.resumption()
+        self._begin(resumption.first_seq)
+        for seq, flags, payload in self._retention.items():
+            self._put(seq, Flag.END | flags, payload)
+        if self._input_ended:
+            self._put(self.counts.items_in, Flag.END | Flag.FINAL, None)
+        return resumption
+
+    def _commit(self) -> None:
+        """A seq that is held back and whole stays as it is, because some of it may be out."""
+        given = self._sinks.head() if self._holds and self._committed is None else None
+        if given is not None and given.seq == self._turn and not self._awaits_error(given):
+            self._committed = self._sinks
+
+    def resume(self) -> Sequence[DriverInstruction]:
+        """Everything is set up for the new epoch, at the seq and with the states that ``interrupt`` told."""
+        self._interrupted = False
+        return self._send()
+
     def _put(self, seq: int, flags: int, payload: bytes | None) -> list[DriverInstruction]:
         for edge, box in self._sources.items():
             box.put(Frame(edge, seq, 0, flags, payload))
         return self._send()
 
     def _send(self) -> list[DriverInstruction]:
-        return [Emit(frame) for box in self._sources.values() for frame in box.take()]
+        if self._interrupted:
+            return []
+        frames = [frame for box in self._sources.values() for frame in box.take()]
+        for frame in frames:
+            if frame.edge == self._counted and frame.payload is not None:
+                self.counts.replayed += frame.seq < self._sent
+                self._sent = max(self._sent, frame.seq + 1)
+        return [Emit(frame) for frame in frames]
 
     # From the network
 
@@ -166,6 +230,8 @@ class Driver:
         failure = Failure(seq, node, kind, cause, peer)
         if self._finished:
             return []
+        if seq < self._told and kind != "lost":
+            return []
         if seq < self._turn:  # another node failed on it first, and its turn has passed
             return [self._finish("failed", failure) if kind == "lost" else SeqFailed(failure)]
         known = self._errors.setdefault(seq, [])
@@ -173,6 +239,11 @@ class Driver:
             raise ProtocolError("bad-message", f"a second error of node {node!r} for seq {seq}")
         known.append(failure)
         return self._proceed()
+
+    def checkpoint(self, node: NodeId, seq: int, state: bytes | None, fault: str = "") -> Sequence[DriverInstruction]:
+        """A peer reports a node's state after a seq, or why there is none. Raises ProtocolError("bad-message")."""
+        self._retention.reported(node, seq, state, fault)
+        return []
 
     def _check_seq(self, seq: int, *, final: bool) -> None:
         admitted = self.counts.items_in
@@ -190,23 +261,23 @@ class Driver:
         if not self._result_out:
             raise RuntimeError("no result is out")
         self._result_out = False
-        given = self._sinks.head()
-        if self._finished or given is None:
+        given, self._out = self._out, None
+        if self._finished:
             return []
-        return [*self._pass(given), *self._proceed()]
+        return [*(self._pass(given) if given is not None else ()), *self._proceed()]
 
     def _proceed(self) -> list[DriverInstruction]:
         """Brings the next result, or the end, as far as it is known; gives back the credit of what is behind."""
         instructions: list[DriverInstruction] = []
         while not self._finished and not self._result_out:
-            given = self._sinks.head()
+            given = (self._committed or self._sinks).head()
             if given is None or self._awaits_error(given):
                 break
-            if given.payload is None:
+            if given.payload is None or self._is_duplicate(given):
                 instructions += self._pass(given)
             else:
                 instructions.append(Result(given.seq, self._parts, given.payload))
-                self._result_out = True
+                self._result_out, self._out = True, given
                 self._parts += 1
                 self.counts.results_out += 1
         if not self._finished:
@@ -214,8 +285,19 @@ class Driver:
             instructions += [GiveCredit(edge, amount) for edge, amount in due if amount]
         return instructions
 
+    def _is_duplicate(self, given: Input) -> bool:
+        """Whether the application had this part in an earlier epoch; those are counted."""
+        if given.seq == self._turn:
+            self._heard += 1
+            if self._heard > self._parts:
+                return False
+        self.counts.duplicates_dropped += 1
+        return True
+
     def _awaits_error(self, given: Input) -> bool:
         """Whether a seq ended as failed, and the error itself, on its own way here, has not come yet."""
+        if given.seq < self._turn:
+            return False
         if given.fault:
             known = Failure(given.seq, NodeId(given.port), "overflow", given.fault, DRIVER)
             self._errors.setdefault(given.seq, [known])
@@ -223,14 +305,18 @@ class Driver:
 
     def _pass(self, given: Input) -> list[DriverInstruction]:
         """An input is behind; with it perhaps its seq, and with that perhaps the run."""
-        self._sinks.done()
+        (self._committed or self._sinks).done()
         if not given.flags & Flag.END:
+            return []
+        self._committed, self._heard = None, 0
+        if given.seq < self._turn:  # it ended in an earlier epoch
             return []
         final = bool(given.flags & Flag.FINAL)
         errors = self._errors.pop(given.seq, [])
         if not final:
             self._count(given, failed=bool(errors))
         self._turn, self._parts = given.seq + 1, 0
+        self._retention.passed(self._turn)
         if errors and self._on_error == "stop":
             return [self._finish("failed", errors[0])]
         told: list[DriverInstruction] = [SeqFailed(each) for each in errors if each.kind != "lost"]
@@ -240,7 +326,6 @@ class Driver:
         return [*told, self._finish("done")] if final else told
 
     def _count(self, given: Input, *, failed: bool) -> None:
-        self._bytes -= self._sizes.popleft()
         if failed:
             self.counts.failed += 1
         elif self._parts:
@@ -255,9 +340,14 @@ class Driver:
         return Finished(status, error, reason)
 
 
-def _sinks(graph: Graph, credit_bytes: int) -> Inbox:
+def _sinks(graph: Graph, first_seq: int, credit_bytes: int, *, hold: bool) -> Inbox:
     edges = {number: edge for number, edge in enumerate(graph.edges) if edge.target is None}
-    ports = [Port(number, credit_bytes=credit_bytes) for number in edges]
+    ports = [Port(number, first_seq=first_seq, credit_bytes=credit_bytes) for number in edges]
     if len(ports) == 1:
-        return Stream(*ports)
-    return Gather(edges, ports, optional=frozenset(edge.port for edge in edges.values()))
+        return Whole(ports[0], edges[ports[0].edge].port) if hold else Stream(ports[0])
+    return Gather(edges, ports, optional=frozenset(edge.port for edge in edges.values()), first_seq=first_seq)
+
+
+def _may_differ(graph: Graph) -> bool:
+    """Whether a seq may come out otherwise when it is replayed."""
+    return any(not node.deterministic for node in graph.nodes) or any(edge.overflow != "block" for edge in graph.edges)

@@ -14,6 +14,8 @@ class Flag:
     FINAL: Final = 2
     FAILED: Final = 4
     DROPPED: Final = 8
+    CHECKPOINT: Final = 16  # stateful nodes report their state after this seq
+    OF_SEQ: Final = FINAL | CHECKPOINT  # on every frame of a seq, or on none
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +78,20 @@ class ReportError:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Tell the driver the node's state after ``seq``, or, with ``state is None``, why there is none (``fault``)."""
+
+    node: NodeId
+    seq: int
+    state: bytes | None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FailRun:
     """The run cannot go on, for a reason that lies outside the engine."""
 
     reason: str
 
 
-Instruction = Call | Recreate | Emit | GiveCredit | ReportError | FailRun
+Instruction = Call | Recreate | Emit | GiveCredit | ReportError | Checkpoint | FailRun

@@ -4,7 +4,7 @@
 
     READY ─call─▶ RUNNING ─answered─▶ READY               one call at a time, and only with room on every out edge
                   RUNNING ─more─▶ HOLDING ─call─▶ RUNNING     a generator, between two steps
-    READY ─save─▶ SAVING ─answered─▶ READY                a snapshot, between two inputs
+    READY ─save─▶ SAVING ─answered─▶ READY                a snapshot, between two inputs; at a checkpoint it is reported
                   RUNNING ─lost─▶ LOST ─recreated─▶ READY     a new instance; for a stateful node by way of:
           LOST ─restore─▶ RESTORING ─replay─▶ REPLAYING ─recreated─▶ READY    (outputs are discarded)
     LOST, … ─broken─▶ BROKEN                              beyond repair: whatever needs a call fails
@@ -17,7 +17,7 @@ from typing import Final
 
 from mesh.limits import MAX_CAUSE_CHARS
 from mesh.manifest.graph import GraphNode
-from mesh.run.events import Call, Flag, Frame, Instruction, Op, Recreate, ReportError
+from mesh.run.events import Call, Checkpoint, Flag, Frame, Instruction, Op, Recreate, ReportError
 from mesh.run.inbox import Inbox, Input
 from mesh.run.journal import Journal
 from mesh.run.outbox import Outbox
@@ -72,14 +72,17 @@ class NodeExecution:
     So an input of a seq that was ended here already (it failed) needs nothing but to be consumed.
     """
 
-    def __init__(self, node: GraphNode, inbox: Inbox, outboxes: Sequence[Outbox]) -> None:
+    def __init__(
+        self, node: GraphNode, inbox: Inbox, outboxes: Sequence[Outbox], *, first_seq: int, state: bytes | None
+    ) -> None:
         self.node, self.inbox, self.outboxes = node, inbox, outboxes
         self.state = State.READY
-        self._journal = Journal() if node.stateful and node.snapshots else None
+        self._journal = Journal(state) if node.stateful and node.snapshots else None
+        self._due: int | None = None  # the checkpoint that is still to be reported
         self._replayed = 0  # inputs of the journal that were given again
         self._op: Op = "process"  # what the call, or the row of calls, under way began with
         self._processed = False  # of the input at the head, only finish is left
-        self._seq = self._part = 0  # of the next frame out
+        self._seq, self._part = first_seq, 0  # of the next frame out
         self._broken = ""  # why no call can be made any more
 
     def _to(self, event: str) -> None:
@@ -93,9 +96,11 @@ class NodeExecution:
         while self.state in _FREE and all(box.has_room for box in self.outboxes):
             if self.state is State.HOLDING:
                 instructions.append(self._call("next"))
-            elif self.state is State.READY and self._journal is not None and self._journal.is_full:
+            elif self.state is State.READY and self._wants_snapshot():
                 self._to("save")
                 instructions.append(Call(self.node.id, "snapshot"))
+            elif self.state is State.BROKEN and self._due is not None:
+                instructions += self._checkpoint(None, self._broken)
             elif (given := self.inbox.head()) is not None:
                 instructions += self._begin(given)
             else:
@@ -128,6 +133,9 @@ class NodeExecution:
         self._op = self._op if op == "next" else op
         return Call(self.node.id, op, payload)
 
+    def _wants_snapshot(self) -> bool:
+        return self._journal is not None and (self._due is not None or self._journal.is_full)
+
     def _wants_finish(self, given: Input) -> bool:
         return self.node.finishes and _is_last(given)
 
@@ -138,6 +146,8 @@ class NodeExecution:
             box.put(Frame(box.edge, self._seq, self._part, flags, payload))
         self._part += 1
         if flags & Flag.END:
+            if flags & Flag.CHECKPOINT and self._journal is not None:
+                self._due = self._seq
             self._seq, self._part = self._seq + 1, 0
             if flags & Flag.FINAL:
                 self._to("end")
@@ -146,7 +156,7 @@ class NodeExecution:
         """Ends the seq downstream if this input ends it; that it failed counts for more than that it was dropped."""
         if given.flags & Flag.END:
             bad = given.flags & Flag.FAILED or given.flags & Flag.DROPPED
-            self._put(Flag.END | given.flags & Flag.FINAL | bad, None)
+            self._put(Flag.END | given.flags & Flag.OF_SEQ | bad, None)
 
     # What came of a call
 
@@ -160,9 +170,9 @@ class NodeExecution:
             return self._call_failed(given, "answer", wrong)
         self._to("more" if more else "answered")
         closes = not more and bool(given.flags & Flag.END) and (self._op == "finish" or not self._wants_finish(given))
-        final = given.flags & Flag.FINAL
+        lasting = given.flags & Flag.OF_SEQ
         for number, payload in enumerate(parts, 1):
-            self._put(final | (Flag.END if closes and number == len(parts) else Flag.NONE), payload)
+            self._put(lasting | (Flag.END if closes and number == len(parts) else Flag.NONE), payload)
         if closes and not parts:
             self._end(given)
         if not more:
@@ -208,7 +218,7 @@ class NodeExecution:
         if self.state is State.SAVING and not gone and self._journal is not None:
             self._to("answered")
             self._journal.spoiled(f"its snapshot failed: {cause}")
-            return []
+            return self._checkpoint(None, self._journal.fault)
         what = {State.SAVING: "was lost making a snapshot", State.LOST: "could not be made anew"}
         return self._break(f"it {what.get(self.state, 'could not be brought back to its state')}: {cause}")
 
@@ -219,7 +229,7 @@ class NodeExecution:
 
     def _fail(self, given: Input, kind: str, cause: str) -> list[Instruction]:
         """An item error: the seq ends here; what was made of it already stays."""
-        self._put(Flag.END | Flag.FAILED | given.flags & Flag.FINAL, None)
+        self._put(Flag.END | Flag.FAILED | given.flags & Flag.OF_SEQ, None)
         self._processed = False
         self.inbox.done()
         instructions: list[Instruction] = [ReportError(self.node.id, given.seq, kind, cause[:MAX_CAUSE_CHARS])]
@@ -274,9 +284,16 @@ class NodeExecution:
     def snapshotted(self, snapshot: bytes) -> list[Instruction]:
         """The snapshot was made."""
         self._to("answered")
-        if self._journal is not None:
-            self._journal.saved(snapshot)
-        return []
+        if self._journal is None:
+            return []
+        self._journal.saved(snapshot)
+        return self._checkpoint(self._journal.snapshot, self._journal.fault)
+
+    def _checkpoint(self, state: bytes | None, fault: str) -> list[Instruction]:
+        if self._due is None:
+            return []
+        seq, self._due = self._due, None
+        return [Checkpoint(self.node.id, seq, state, fault[:MAX_CAUSE_CHARS])]
 
 
 def _is_last(given: Input) -> bool:

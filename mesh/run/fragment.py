@@ -10,6 +10,7 @@ a stateful node its snapshot and the inputs since.
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from mesh.errors import ProtocolError
 from mesh.ids import NodeId
@@ -22,9 +23,20 @@ from mesh.run.outbox import Outbox
 
 
 class Fragment:
-    """``local`` names the nodes of ``graph`` that run here, each in one instance, which the caller made beforehand."""
+    """``local`` names the nodes of ``graph`` that run here, each in one instance, which the caller made beforehand.
 
-    def __init__(self, graph: Graph, local: Collection[NodeId], *, credit_bytes: int = EDGE_CREDIT_BYTES) -> None:
+    ``first_seq`` is the first that comes in; the stateful nodes then have the ``states`` of the seq before.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        local: Collection[NodeId],
+        *,
+        first_seq: int = 0,
+        states: Mapping[NodeId, bytes] = MappingProxyType({}),
+        credit_bytes: int = EDGE_CREDIT_BYTES,
+    ) -> None:
         here = frozenset(local)
         inbound: defaultdict[NodeId | None, dict[int, Edge]] = defaultdict(dict)
         outbound: defaultdict[NodeId | None, dict[int, Edge]] = defaultdict(dict)
@@ -33,7 +45,11 @@ class Fragment:
             outbound[edge.source][number] = edge
         self._nodes = {
             node.id: NodeExecution(
-                node, _inbox(node, inbound[node.id], credit_bytes), _outboxes(outbound[node.id], credit_bytes)
+                node,
+                _inbox(node, inbound[node.id], first_seq, credit_bytes),
+                _outboxes(outbound[node.id], credit_bytes),
+                first_seq=first_seq,
+                state=states.get(node.id),
             )
             for node in graph.nodes
             if node.id in here
@@ -145,9 +161,11 @@ class Fragment:
         return senders
 
 
-def _inbox(node: GraphNode, edges: Mapping[int, Edge], credit_bytes: int) -> Inbox:
-    ports = [Port(number, credit_bytes=credit_bytes) for number in edges]
-    return Gather(edges, ports, optional=frozenset(node.optional)) if node.join else Stream(*ports)
+def _inbox(node: GraphNode, edges: Mapping[int, Edge], first_seq: int, credit_bytes: int) -> Inbox:
+    ports = [Port(number, first_seq=first_seq, credit_bytes=credit_bytes) for number in edges]
+    if node.join:
+        return Gather(edges, ports, optional=frozenset(node.optional), first_seq=first_seq)
+    return Stream(*ports)
 
 
 def _outboxes(edges: Mapping[int, Edge], credit_bytes: int) -> list[Outbox]:

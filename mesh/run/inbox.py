@@ -13,7 +13,7 @@ from mesh.run.events import Flag, Frame
 from mesh.run.outbox import cost
 from mesh.values import pack_list, pack_map
 
-_KNOWN: Final = Flag.END | Flag.FINAL | Flag.FAILED | Flag.DROPPED
+_KNOWN: Final = Flag.END | Flag.FINAL | Flag.FAILED | Flag.DROPPED | Flag.CHECKPOINT
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +31,20 @@ class Input:
 
 
 class Port:
-    """One edge: its frames, in order, until they are consumed. Memory is bounded by the credit of the sender."""
+    """One edge: its frames, in order from ``first_seq`` on, until they are consumed.
 
-    def __init__(self, edge: int, *, credit_bytes: int = EDGE_CREDIT_BYTES) -> None:
+    Memory is bounded by the credit of the sender.
+    """
+
+    def __init__(self, edge: int, *, first_seq: int = 0, credit_bytes: int = EDGE_CREDIT_BYTES) -> None:
         self.edge = edge
         self.frames: deque[Frame] = deque()
         self._credit_bytes = credit_bytes
         self._outstanding = 0  # received, and not given back
         self._owed = 0  # consumed, and not given back
-        self._seq = 0
+        self._seq = first_seq
         self._part = 0
-        self._seq_final = False
+        self._seq_flags: int = Flag.NONE
         self._ended = False
 
     def accept(self, frame: Frame) -> None:
@@ -51,10 +54,10 @@ class Port:
             raise ProtocolError("bad-message", f"edge {self.edge}, seq {frame.seq}, part {frame.part}: {fault}")
         self._outstanding += cost(frame)
         self._part += 1
-        self._seq_final = bool(frame.flags & Flag.FINAL)
+        self._seq_flags = frame.flags & Flag.OF_SEQ
         if frame.flags & Flag.END:
             self._seq, self._part = self._seq + 1, 0
-            self._ended = self._seq_final
+            self._ended = bool(frame.flags & Flag.FINAL)
         self.frames.append(frame)
 
     def _fault(self, frame: Frame) -> str:
@@ -69,8 +72,10 @@ class Port:
             return "a failed or dropped end has no payload"
         if flags & Flag.DROPPED and (frame.part or flags & (Flag.FINAL | Flag.FAILED)):
             return "only whole seqs are dropped, and the final one never"
-        if frame.part and bool(flags & Flag.FINAL) != self._seq_final:
-            return "a seq is final from its first part on, or not at all"
+        if flags & Flag.OF_SEQ == Flag.OF_SEQ:
+            return "the final seq has no checkpoint"
+        if frame.part and flags & Flag.OF_SEQ != self._seq_flags:
+            return "a seq is final, or has a checkpoint, from its first part on, or not at all"
         if self._outstanding and self._outstanding + cost(frame) > self._credit_bytes:
             return f"beyond the credit of {self._credit_bytes} bytes"
         return ""
@@ -130,6 +135,53 @@ class Stream(Inbox):
         self._port.consume()
 
 
+class Whole(Inbox):
+    """A single edge, whose parts are inputs only once their seq has ended: so they all come from one execution.
+
+    Every input of a seq that failed has ``Flag.FAILED``. The parts of one seq are bounded as those of a join are.
+    """
+
+    def __init__(self, port: Port, name: str) -> None:
+        self.ports = {port.edge: port}
+        self._port, self._name = port, name
+        self._frames: deque[Frame] = deque()
+        self._bytes = 0
+        self._bad: int = Flag.NONE
+        self._whole = False
+        self._fault = ""
+
+    def accept(self, frame: Frame) -> None:
+        super().accept(frame)
+        self._gather()
+
+    def _gather(self) -> None:
+        while self._port.frames and not self._whole:
+            frame = self._port.consume()
+            self._bytes += len(frame.payload or b"")
+            self._bad |= frame.flags & Flag.FAILED
+            self._whole = bool(frame.flags & Flag.END)
+            if not self._fault:
+                self._frames.append(frame)
+            if len(self._frames) > MAX_JOIN_PARTS or self._bytes > MAX_JOIN_BYTES:
+                self._fault = f"more than {MAX_JOIN_PARTS} parts or {MAX_JOIN_BYTES} bytes of one seq to hold back"
+                self._frames.clear()
+            if self._fault and self._whole:
+                end = frame.flags & Flag.OF_SEQ | Flag.END | Flag.FAILED
+                self._frames.append(Frame(frame.edge, frame.seq, 0, end, None))
+
+    def head(self) -> Input | None:
+        if not self._whole:
+            return None
+        frame = self._frames[0]
+        return Input(frame.seq, frame.flags | self._bad, frame.payload, self._fault, self._name)
+
+    def done(self) -> None:
+        self._frames.popleft()
+        if not self._frames:
+            self._bytes, self._bad, self._whole, self._fault = 0, Flag.NONE, False, ""
+            self._gather()
+
+
 class Gather(Inbox):
     """Several edges: an input for each seq, once all have ended it; its payload is the map of the ports with parts.
 
@@ -137,11 +189,13 @@ class Gather(Inbox):
     payload where a port that is not ``optional`` has no part, where no port has any, and where the seq failed.
     """
 
-    def __init__(self, edges: Mapping[int, Edge], ports: Sequence[Port], *, optional: frozenset[str]) -> None:
+    def __init__(
+        self, edges: Mapping[int, Edge], ports: Sequence[Port], *, optional: frozenset[str], first_seq: int = 0
+    ) -> None:
         self.ports = {port.edge: port for port in ports}
         self._edges = edges
         self._optional = optional
-        self._start(0)
+        self._start(first_seq)
 
     def _start(self, seq: int) -> None:
         self._seq = seq
@@ -160,7 +214,7 @@ class Gather(Inbox):
         port = self.ports[edge]
         while port.frames and edge in self._open:
             frame = port.consume()
-            self._flags |= frame.flags & (Flag.FINAL | Flag.FAILED | Flag.DROPPED)
+            self._flags |= frame.flags & ~Flag.END
             if frame.payload is not None and not self._fault:
                 self._add(edge, frame.payload)
             if frame.flags & Flag.END:

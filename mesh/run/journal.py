@@ -6,10 +6,13 @@ from mesh.limits import MAX_SNAPSHOT_BYTES, SNAPSHOT_EVERY, SNAPSHOT_EVERY_BYTES
 
 
 class Journal:
-    """Kept for one node that makes snapshots. ``fault`` says why it could not be brought back now (empty: it could)."""
+    """Kept for one node that makes snapshots; ``snapshot`` is the state that it began with, if any.
 
-    def __init__(self) -> None:
-        self.snapshot: bytes | None = None
+    ``fault`` says why it could not be brought back now (empty: it could).
+    """
+
+    def __init__(self, snapshot: bytes | None = None) -> None:
+        self.snapshot = snapshot
         self.fault = ""
         self._inputs: list[bytes] = []
         self._count = self._bytes = 0

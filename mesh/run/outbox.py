@@ -82,7 +82,7 @@ class Outbox:
             if frame.seq not in droppable:
                 kept.append(frame)
             elif frame.flags & Flag.END:
-                flags = Flag.END | (frame.flags & Flag.FAILED or Flag.DROPPED)
+                flags = Flag.END | frame.flags & Flag.CHECKPOINT | (frame.flags & Flag.FAILED or Flag.DROPPED)
                 kept.append(Frame(self.edge, frame.seq, 0, flags, None))
         self.dropped += len(droppable)
         self._waiting = kept

@@ -1,6 +1,6 @@
 """Nodes whose behaviour is a pure function of graph entry, state and payload; and random graphs of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from zlib import crc32
 
@@ -18,9 +18,12 @@ class Outcome:
     state: int
 
 
-def process(node: GraphNode, state: int, payload: bytes) -> Outcome:
-    """One input. ``node.params`` is one byte: how many inputs of a hundred go wrong."""
-    seed = crc32(payload, crc32(node.id.encode(), state))
+def process(node: GraphNode, state: int, payload: bytes, epoch: int = 1) -> Outcome:
+    """One input. ``node.params`` is one byte: how many inputs of a hundred go wrong.
+
+    What a node that is not deterministic makes depends on the epoch too.
+    """
+    seed = crc32(payload, crc32(node.id.encode(), state if node.deterministic else state + epoch))
     after = crc32(payload, seed) if node.stateful else 0
     count = {"one": 1, "maybe": seed >> 8 & 1, "many": (seed >> 8) % 5}[node.arity]
     if seed % 100 >= node.params[0]:
@@ -44,8 +47,11 @@ def _parts(seed: int, count: int) -> tuple[bytes, ...]:
     return tuple(encode(f"{seed:08x}/{part}" + "." * size) for part in range(count))
 
 
-def random_graph(random: Random, *, wrong: int, drops: bool = False) -> Graph:
-    """Up to eight nodes: fan-out, joins with and without optional ports, filters, generators, state, several sinks."""
+def random_graph(random: Random, *, wrong: int, drops: bool = False, differing: float = 0.0) -> Graph:
+    """Up to eight nodes: fan-out, joins with and without optional ports, filters, generators, state, several sinks.
+
+    ``differing`` is the share of nodes that are not deterministic.
+    """
     nodes: list[GraphNode] = []
     edges: list[Edge] = []
     many: dict[NodeId, bool] = {}  # whether the path since the last join holds a generator
@@ -54,7 +60,8 @@ def random_graph(random: Random, *, wrong: int, drops: bool = False) -> Graph:
         sources = sorted(random.sample(before, random.randint(1, min(3, len(before))))) if before else []
         if random.random() < 0.15:
             sources = []
-        node = _random_node(random, NodeId(f"n{number}"), sources, wrong=wrong, plain=drops)
+        node = _random_node(random, NodeId(f"n{number}"), sources, wrong=wrong, plain=drops or bool(differing))
+        node = replace(node, deterministic=not differing or random.random() >= differing)
         nodes.append(node)
         many[node.id] = node.arity == "many" or (not node.join and any(many[each] for each in sources))
         overflow = "drop_oldest" if drops and random.random() < 0.5 else "block"

@@ -31,9 +31,10 @@ class _Output:
 
 
 class Reference:
-    """Evaluates a graph of imagined nodes."""
+    """Evaluates a graph of imagined nodes, as it would be in one epoch."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, epoch: int = 1) -> None:
+        self._epoch = epoch
         self._graph = graph
         self._nodes = {node.id: node for node in graph.nodes}
         self._states = dict.fromkeys(self._nodes, 0)
@@ -81,7 +82,7 @@ class Reference:
         else:
             inputs = outputs[inbound[0].source].parts
         for payload in inputs:
-            if not self._apply(node, process(node, self._states[node.id], payload), made, seq, exact=True):
+            if not self._apply(node, process(node, self._states[node.id], payload, self._epoch), made, seq, exact=True):
                 return made
         if final and node.finishes and not made.failed:
             self._apply(node, finish(node, self._states[node.id]), made, seq, exact=False)

@@ -1,7 +1,12 @@
-"""A run on imagined peers: a driver and several fragments, every delivery and every call in an order of the seed."""
+"""A run on imagined peers: a driver and several fragments, every delivery and every call in an order of the seed.
+
+A crash takes one fragment away. The others go on in the old epoch until all of them are set up anew, and what they sent
+until then arrives whenever it may: it must be fenced off.
+"""
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import accumulate
 from random import Random
 
 from imagined_nodes import Outcome, finish, process
@@ -9,8 +14,9 @@ from imagined_nodes import Outcome, finish, process
 from mesh.ids import NodeId
 from mesh.manifest.graph import Graph, GraphNode
 from mesh.run.driver import Driver, Failure, Finished, Result, SeqFailed
-from mesh.run.events import Call, Emit, GiveCredit, Recreate, ReportError
+from mesh.run.events import Call, Checkpoint, Emit, GiveCredit, Recreate, ReportError
 from mesh.run.fragment import Fragment
+from mesh.run.retention import Resumption
 from mesh.values import decode, encode
 
 
@@ -42,27 +48,61 @@ class Instance:
 class Simulation:
     """``run`` to the end; then ``results``, ``failures`` and ``finished`` say what came of it."""
 
-    def __init__(self, graph: Graph, items: Sequence[bytes], random: Random, *, stop: bool, credit_bytes: int) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        items: Sequence[bytes],
+        random: Random,
+        *,
+        stop: bool,
+        credit_bytes: int,
+        crashes: Sequence[int] = (),
+    ) -> None:
+        """``crashes``: after how many steps each of them comes, counted from the one before."""
         self._random = random
+        self._graph, self._credit_bytes = graph, credit_bytes
+        self._crashes = deque(crashes)
         self._nodes = {node.id: node for node in graph.nodes}
         self._items = deque(items)
-        peers = random.randint(1, 4)
-        self._home = {node.id: random.randrange(peers) for node in graph.nodes}
-        self.fragments = [
-            Fragment(graph, [name for name, home in self._home.items() if home == peer], credit_bytes=credit_bytes)
-            for peer in range(peers)
-        ]
+        self.epoch = self._fragments_epoch = 1
+        self._calls: list[Call | Recreate] = []
+        self._set_up(Resumption(0, {}))
         self.driver = Driver(graph, on_error="stop" if stop else "continue", credit_bytes=credit_bytes)
         self._sender = {number: edge.source for number, edge in enumerate(graph.edges)}
         self._receiver = {number: edge.target for number, edge in enumerate(graph.edges)}
         self.sink_edges = {number for number, target in self._receiver.items() if target is None}
-        self._instances = {node.id: Instance(node, random) for node in graph.nodes}
         self._lanes: dict[tuple[object, ...], deque[object]] = {}
-        self._calls: list[Call | Recreate] = []
+        self._resumption: Resumption | None = None
+        self._gone: set[int] = set()  # fragments that crashed in this epoch
+        self._first_source = next(number for number, source in self._sender.items() if source is None)
+        self._sent: list[int] = []
         self._result_out: Result | None = None
         self.results: list[tuple[int, int, bytes]] = []
         self.failures: list[tuple[int, str]] = []
         self.finished: Finished | None = None
+
+    def _set_up(self, resumption: Resumption) -> None:
+        """Fresh fragments of all nodes, on peers drawn anew."""
+        peers = self._random.randint(1, 4)
+        self._home = {name: self._random.randrange(peers) for name in self._nodes}
+        self.fragments = [
+            Fragment(
+                self._graph,
+                [name for name, home in self._home.items() if home == peer],
+                first_seq=resumption.first_seq,
+                states=resumption.states,
+                credit_bytes=self._credit_bytes,
+            )
+            for peer in range(peers)
+        ]
+        self._instances = {name: Instance(node, self._random) for name, node in self._nodes.items()}
+        for name, state in resumption.states.items():
+            self._instances[name].state = decode(state)
+
+    @property
+    def replayed(self) -> int:
+        """Items that were sent again."""
+        return sum(1 for before, seq in zip(accumulate(self._sent, max), self._sent[1:], strict=False) if seq <= before)
 
     def run(self) -> None:
         """Until nothing can happen any more."""
@@ -77,6 +117,9 @@ class Simulation:
                     self._perform(self._calls.pop(which))
                 case "deliver":
                     self._deliver(*which)
+                case "resume":
+                    self._resume()
+            self._perhaps_crash()
         assert self.finished is not None, f"deadlock: {[fragment.states() for fragment in self.fragments]}"
 
     def _actions(self) -> list[tuple[str, object]]:
@@ -84,7 +127,31 @@ class Simulation:
         calls = [("call", number) for number in range(len(self._calls))]
         feeds = [("feed", None)] if self._items is not None and (not self._items or self.driver.can_admit()) else []
         takes = [("take", None)] if self._result_out else []
-        return [*lanes, *calls, *feeds, *takes]
+        resumes = [("resume", None)] if self._resumption else []
+        return [*lanes, *calls, *feeds, *takes, *resumes]
+
+    def _perhaps_crash(self) -> None:
+        if not self._crashes or self.finished:
+            return
+        self._crashes[0] -= 1
+        if self._crashes[0] > 0:
+            return
+        self._crashes.popleft()
+        if self.driver.fault:
+            self._do(self.driver.fail(self.driver.fault))
+            return
+        self.epoch += 1
+        self._gone.add(self._random.randrange(len(self.fragments)))
+        self._calls = [call for call in self._calls if self._home[call.node] not in self._gone]
+        self._resumption = self.driver.interrupt()
+
+    def _resume(self) -> None:
+        assert self._resumption is not None
+        self._calls.clear()
+        self._fragments_epoch = self.epoch
+        self._set_up(self._resumption)
+        self._gone, self._resumption = set(), None
+        self._do(self.driver.resume())
 
     def _feed(self) -> None:
         if self._items:
@@ -115,7 +182,7 @@ class Simulation:
                 self._do(fragment.restored(call.node), call.node)
                 return
             case "process":
-                answer = instance.start(process(node, instance.state, call.payload))
+                answer = instance.start(process(node, instance.state, call.payload, self._fragments_epoch))
             case "finish":
                 answer = instance.start(finish(node, instance.state))
             case "next":
@@ -133,10 +200,12 @@ class Simulation:
                 case Call() | Recreate():
                     self._calls.append(each)
                 case Emit(frame):
+                    if frame.edge == self._first_source and frame.payload is not None:
+                        self._sent.append(frame.seq)
                     self._post(("data", here, self._place(self._receiver[frame.edge])), frame)
                 case GiveCredit(edge, _):
                     self._post(("control", here, self._place(self._sender[edge])), each)
-                case ReportError():
+                case ReportError() | Checkpoint():
                     self._post(("control", here, None), each)
                 case Result():
                     assert self._result_out is None
@@ -151,14 +220,20 @@ class Simulation:
         return None if node is None else self._home[node]
 
     def _post(self, lane: tuple[object, ...], message: object) -> None:
-        self._lanes.setdefault(lane, deque()).append(message)
+        epoch = self.epoch if lane[1] is None else self._fragments_epoch
+        assert lane[1] is not None or self._resumption is None, "the driver sent something to a run that it interrupted"
+        self._lanes.setdefault(lane, deque()).append((epoch, message))
 
     def _deliver(self, lane: str, source: object, target: int | None) -> None:
-        message = self._lanes[(lane, source, target)].popleft()
+        epoch, message = self._lanes[(lane, source, target)].popleft()
+        if epoch != (self.epoch if target is None else self._fragments_epoch) or (target in self._gone):
+            return
         place = self.driver if target is None else self.fragments[target]
         match message:
             case ReportError(node, seq, kind, cause):
                 self._do(self.driver.error(node, seq, kind, cause, str(source)))
+            case Checkpoint(node, seq, state, fault):
+                self._do(self.driver.checkpoint(node, seq, state, fault))
             case GiveCredit(edge, amount):
                 self._do(place.credit(edge, amount), self._sender[edge])
             case frame:
