@@ -252,7 +252,7 @@ class Hub:
         client.plans += 1
         records = [(each.record(), each.offer.types) for each in room.peers.values() if each.offer]
         driver = (client.head() + own.json[1:], own.types) if own is not None else (client.head()[:-1] + b"}", None)
-        return PlanRequest(client, plan.id, text, plan.pins, driver, records, room.links(), room.costs())
+        return PlanRequest(client, plan.id, text, plan.pins, plan.without, driver, records, room.links(), room.costs())
 
     # Announcements are shared by content: thousands of peers of the same make offer the same things
 

@@ -149,6 +149,7 @@ class Plan(Struct, tag_field="type", tag="plan"):
     id: Annotated[int, Meta(ge=0, lt=2**53)]
     manifest: msgspec.Raw
     pins: Annotated[dict[NodeName, Name], Meta(max_length=MAX_NODES)] = {}
+    without: Annotated[list[Name], Meta(max_length=MAX_LINKS)] = []
     announce: Announcement | None = None
 
     def text(self) -> str:

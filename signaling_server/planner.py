@@ -22,6 +22,7 @@ class PlanRequest:
     id: int
     manifest: str
     pins: Mapping[str, str]
+    without: Sequence[str]
     driver: Record
     records: Sequence[Record]
     links: Mapping[tuple[PeerId, PeerId], Mapping[str, Any]]
@@ -37,7 +38,7 @@ class PlanRequest:
             return {**json.loads(record[0]), "types": catalog[record[1]] if record[1] is not None else []}
 
         return answer_plan(
-            {"manifest": self.manifest, "pins": self.pins},
+            {"manifest": self.manifest, "pins": self.pins, "without": self.without},
             records=[whole(record) for record in self.records],
             driver=whole(self.driver),
             links=self.links,

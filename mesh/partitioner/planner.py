@@ -66,7 +66,16 @@ def plan(request: Request, *, measured: MeasuredCosts, links: Links) -> dict[str
     placed = dict(zip(problem.nodes, choice, strict=True))
     nodes = {node.id: {"on": [_seat(request, placed[node.id])], "share": "modulo"} for node in request.graph.nodes}
     latency = round(latency_ms(problem, choice), 3)
-    return {"epoch": 1, "steps": [{"from_seq": 0, "nodes": nodes}], "latency_ms": latency, "why": why}
+    steps = [{"from_seq": 0, "nodes": nodes}]
+    return {"epoch": 1, "steps": steps, "latency_ms": latency, "why": why, "warnings": _warnings(request.graph)}
+
+
+def _warnings(graph: Graph) -> list[str]:
+    return [
+        f"node {node.id!r} ({node.node_type}) keeps state and makes no snapshots: the run ends if a peer is lost"
+        for node in graph.nodes
+        if node.stateful and not node.snapshots
+    ]
 
 
 def _seat(request: Request, seat: Seat) -> dict[str, Any]:

@@ -20,14 +20,15 @@ def answer_plan(
     links: Links | None = None,
     costs: MeasuredCosts | None = None,
 ) -> dict[str, Any]:
-    """Answers ``{manifest: text or object, pins?, announce?}`` (docs/wire.md, 6) with ``{graph, plan, name}``,
+    """Answers ``{manifest: text or object, pins?, without?, announce?}`` (docs/wire.md, 6) with ``{graph, plan, name}``,
     ``{faults: [{path, message}]}`` or ``{refused: {message, refusals}}``; never raises for what was asked.
 
     ``records`` are the room's, in the order in which they came; ``driver`` is the record of the peer that asks, which
     ``announce`` (what it offers to its own run) completes.
     """
     own = {**driver, **(request.get("announce") or {})}
-    others = [Peer.from_record(record) for record in records if record["peer"] != driver["peer"]]
+    left_out = {driver["peer"], *request.get("without", ())}
+    others = [Peer.from_record(record) for record in records if record["peer"] not in left_out]
     try:
         asked = _compile(request, [_driver(own), *others])
         made = plan(asked, measured=costs or {}, links=links or {})

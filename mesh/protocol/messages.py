@@ -17,7 +17,10 @@ type Times = tuple[dict[NodeId, dict[str, float]], dict[str, int]]  # by node, a
 
 
 class Start(NamedTuple):
-    """Run a fragment: ``body`` is ``{graph, plan, names, on_error}``."""
+    """Run a fragment: ``body`` is ``{graph, plan, names, on_error, from_seq, states}``.
+
+    A higher epoch of a run takes the place of the one before.
+    """
 
     driver: PeerId
     run: RunId
@@ -94,6 +97,24 @@ class Failed(NamedTuple):
     text: str
 
 
+class Checkpoint(NamedTuple):
+    """The state of a node after a seq: ``body`` is ``{node, seq, state, fault}``, with a fault where state is None."""
+
+    driver: PeerId
+    run: RunId
+    epoch: int
+    body: Mapping[str, Any]
+
+
+class Unreachable(NamedTuple):
+    """The sender has no link any more to ``peer``, with whom it exchanges results."""
+
+    driver: PeerId
+    run: RunId
+    epoch: int
+    peer: PeerId
+
+
 class Part(NamedTuple):
     """A part of a seq on an edge, or only its end. ``payload``: an encoded value; ``flags``: mesh.run.events.Flag."""
 
@@ -107,7 +128,9 @@ class Part(NamedTuple):
     payload: bytes | None
 
 
-Message = Start | Ready | Refused | Credit | Error | Stop | Stats | StatsReply | Failed | Part
+Message = (
+    Start | Ready | Refused | Credit | Error | Stop | Stats | StatsReply | Failed | Checkpoint | Unreachable | Part
+)
 
 _MAX_EPOCH: Final = 2**32 - 1
 _MAX_COUNT: Final = 2**53 - 1  # what a number of JavaScript counts to
@@ -198,6 +221,7 @@ def _is_count(value: object, limit: int) -> bool:
 _CHECKS: Final[dict[str, Callable[[object], bool]]] = {
     "driver": _is_id,
     "run": _is_id,
+    "peer": _is_id,
     "epoch": lambda value: _is_count(value, _MAX_EPOCH),
     "edge": lambda value: _is_count(value, _MAX_EDGE),
     "amount": lambda value: _is_count(value, _MAX_COUNT),
@@ -206,7 +230,8 @@ _CHECKS: Final[dict[str, Callable[[object], bool]]] = {
 }
 _NAMES: Final[dict[str, type[Message]]] = {
     "START": Start, "READY": Ready, "REFUSED": Refused, "CREDIT": Credit, "ERROR": Error, "STOP": Stop,
-    "STATS": Stats, "STATS_REPLY": StatsReply, "FAILED": Failed, "PART": Part,
+    "STATS": Stats, "STATS_REPLY": StatsReply, "FAILED": Failed, "CHECKPOINT": Checkpoint,
+    "UNREACHABLE": Unreachable, "PART": Part,
 }  # fmt: skip
 _CODES: Final[dict[type[Message], int]] = {kind: _TYPES[name] for name, kind in _NAMES.items()}
 _CLASSES: Final[dict[int, type[Message]]] = {code: kind for kind, code in _CODES.items() if kind is not Part}

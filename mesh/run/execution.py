@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Final
 
-from mesh.limits import MAX_CAUSE_CHARS
+from mesh.limits import MAX_CAUSE_CHARS, MAX_CHECKPOINT_BYTES
 from mesh.manifest.graph import GraphNode
 from mesh.run.events import Call, Checkpoint, Flag, Frame, Instruction, Op, Recreate, ReportError
 from mesh.run.inbox import Inbox, Input
@@ -287,7 +287,9 @@ class NodeExecution:
         if self._journal is None:
             return []
         self._journal.saved(snapshot)
-        return self._checkpoint(self._journal.snapshot, self._journal.fault)
+        if len(snapshot) > MAX_CHECKPOINT_BYTES:
+            return self._checkpoint(None, f"its state has {len(snapshot)} bytes, more than {MAX_CHECKPOINT_BYTES}")
+        return self._checkpoint(snapshot, "")
 
     def _checkpoint(self, state: bytes | None, fault: str) -> list[Instruction]:
         if self._due is None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -114,12 +114,18 @@ class SignalingClient:
         manifest: str | Mapping[str, Any],
         *,
         pins: Mapping[str, str] | None = None,
+        without: Iterable[PeerId] = (),
         announce: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """``{name, graph, plan}``, ``{faults}`` or ``{refused}``; ``announce`` is what we offer to our own run."""
+        """``{name, graph, plan}``, ``{faults}`` or ``{refused}``; ``announce`` is what we offer to our own run.
+
+        ``without``: peers that are left out.
+        """
         self._next_plan += 1
         number = self._next_plan
         request = {"type": "plan", "id": number, "manifest": manifest, "pins": dict(pins or {})}
+        if without:
+            request["without"] = sorted(without)
         answer = self._plans[number] = asyncio.get_running_loop().create_future()
         try:
             self._send(request if announce is None else {**request, "announce": announce})

@@ -20,7 +20,8 @@ RECORDS = {"CHUNK": codec.Chunk, "ACK": codec.Ack, "PING": codec.Ping, "PONG": c
            "PROOF": codec.Proof, "CLOSE": codec.Close, "RESUME": codec.Resume}  # fmt: skip
 MESSAGES = {"START": messages.Start, "READY": messages.Ready, "REFUSED": messages.Refused, "CREDIT": messages.Credit,
             "ERROR": messages.Error, "STOP": messages.Stop, "STATS": messages.Stats,
-            "STATS_REPLY": messages.StatsReply, "FAILED": messages.Failed, "PART": messages.Part}  # fmt: skip
+            "STATS_REPLY": messages.StatsReply, "FAILED": messages.Failed,
+            "CHECKPOINT": messages.Checkpoint, "UNREACHABLE": messages.Unreachable, "PART": messages.Part}  # fmt: skip
 LANES = {"control": Lane.CONTROL, "data": Lane.DATA}
 
 
