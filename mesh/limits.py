@@ -66,6 +66,7 @@ CHECKPOINT_EVERY: Final = 32  # seqs between two checkpoints of a run with state
 CHECKPOINT_EVERY_BYTES: Final = 4 * 1024 * 1024  # or so many bytes of items
 MAX_CHECKPOINT_BYTES: Final = 2 * 1024 * 1024  # the states of all stateful nodes of a run, at one checkpoint
 REPLACEMENT_TIMEOUT_S: Final = 30.0  # that a run waits for a peer that fits what a lost one ran
+REPLAN_INTERVAL_S: Final = 0.5  # between two looks for one
 STEP_PARTS: Final = 64  # parts that one step of a generator may answer
 STEP_S: Final = 0.002  # and how long it may go on collecting them
 STEP_BYTES: Final = 1024 * 1024  # and after how many bytes it stops

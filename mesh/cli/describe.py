@@ -88,6 +88,8 @@ def plan(pipeline: Path, invite: str, node_sources: tuple[str, ...], node: str |
         async with Peer.join(invite, nodes=node_sources) as peer:
             made: dict[str, Any] = (await peer.plan(manifest)).plan
         click.echo(json.dumps(made, indent=2) if as_json else explain(made, node))
+        for warning in made.get("warnings", ()):
+            click.echo(f"warning: {warning}", err=True)
         return 0
 
     run_async(main)

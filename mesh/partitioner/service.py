@@ -20,8 +20,9 @@ def answer_plan(
     links: Links | None = None,
     costs: MeasuredCosts | None = None,
 ) -> dict[str, Any]:
-    """Answers ``{manifest: text or object, pins?, without?, announce?}`` (docs/wire.md, 6) with ``{graph, plan, name}``,
-    ``{faults: [{path, message}]}`` or ``{refused: {message, refusals}}``; never raises for what was asked.
+    """Answers ``{manifest: text or object, pins?, without?, announce?}`` (docs/wire.md, 6) with
+    ``{graph, plan, name}``, ``{faults: [{path, message}]}`` or ``{refused: {message, refusals}}``; never raises for
+    what was asked.
 
     ``records`` are the room's, in the order in which they came; ``driver`` is the record of the peer that asks, which
     ``announce`` (what it offers to its own run) completes.

@@ -12,6 +12,7 @@ from mesh.manifest.graph import Graph, GraphNode
 from mesh.nodes.spec import RuntimeName
 from mesh.run.events import Call, FailRun, Frame, Instruction, Recreate
 from mesh.run.fragment import Fragment
+from mesh.run.retention import Resumption
 from mesh.runtimes.base import Answer, Instance, Runtime
 
 type Runtimes = Mapping[RuntimeName, Runtime]
@@ -56,6 +57,7 @@ class Host:
         seats: Mapping[NodeId, RuntimeName],
         runtimes: Runtimes,
         *,
+        resumption: Resumption,
         execute: Callable[[Sequence[Instruction]], None],
     ) -> None:
         self._nodes: dict[NodeId, GraphNode] = {node.id: node for node in graph.nodes if node.id in seats}
@@ -65,12 +67,22 @@ class Host:
         self._instances: dict[NodeId, Instance] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
-        self.fragment = Fragment(graph, tuple(self._nodes))
+        self._states = resumption.states
+        self.fragment = Fragment(graph, tuple(self._nodes), first_seq=resumption.first_seq, states=resumption.states)
         self.times: dict[NodeId, Times] = {node: Times() for node in self._nodes}
 
     async def setup(self) -> None:
-        """Makes every node; raises NodeError, naming the node, where one cannot be made."""
+        """Makes every node, in its state; raises NodeError, naming the node, where one cannot be made."""
         await asyncio.gather(*(self._create(node) for node in self._nodes))
+        await asyncio.gather(
+            *(self._restore(node, state) for node, state in self._states.items() if node in self._nodes)
+        )
+
+    async def _restore(self, node: NodeId, state: bytes) -> None:
+        try:
+            await self._instances[node].restore(state)
+        except NodeError as error:
+            raise NodeError(f"node {node!r} could not be restored: {error}", kind=error.kind) from error
 
     async def _create(self, node: NodeId) -> None:
         try:

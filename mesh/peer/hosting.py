@@ -11,7 +11,8 @@ from mesh.peer.host import summaries
 from mesh.peer.placement import Placement
 from mesh.peer.site import RunKey, Site
 from mesh.protocol import messages
-from mesh.run.events import Frame, ReportError
+from mesh.run.events import Checkpoint, Frame, ReportError
+from mesh.run.retention import Resumption
 
 if TYPE_CHECKING:
     from mesh.peer.peer import Peer
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 
 
 class Hosting:
-    """START makes a site, STOP and the loss of the driver end it."""
+    """START makes a site, or a newer one; STOP and the loss of the driver end it."""
 
     def __init__(self, peer: "Peer") -> None:
         self._peer = peer
         self._sites: dict[RunKey, Site] = {}
         self._names: dict[RunKey, dict[PeerId, str]] = {}
         self._starting: dict[RunKey, asyncio.Task[None]] = {}
+        self._epochs: dict[RunKey, int] = {}
 
     def site(self, key: RunKey, epoch: int) -> Site | None:
         """The site of a run, unless the frame is of another epoch or the run is gone: both are ignored."""
@@ -37,8 +39,10 @@ class Hosting:
         key = RunKey(link.peer, RunId(message.run))
         if message.driver != link.peer:
             raise ProtocolError("bad-message", "only the driver itself starts its run")
-        if key in self._sites or key in self._starting:
-            raise ProtocolError("bad-message", f"run {key.run} was started already")
+        if message.epoch <= self._epochs.get(key, 0):
+            raise ProtocolError("bad-message", f"epoch {message.epoch} of run {key.run} was started already")
+        self.stop(key)
+        self._epochs[key] = message.epoch
         self._starting[key] = self._peer.background(self._start(link, key, message))
 
     async def _start(self, link: "Link", key: RunKey, message: messages.Start) -> None:
@@ -51,11 +55,10 @@ class Hosting:
             await asyncio.gather(site.host.setup(), *(self._peer.link_to(each) for each in neighbours))
         except MeshError as error:
             self._peer.post(link.peer, messages.Refused(key.driver, key.run, message.epoch, str(error)))
-            await self.stop(key)
+            self.stop(key)
         else:
             self._peer.post(link.peer, messages.Ready(key.driver, key.run, message.epoch))
             self._peer.log(f"run {key.run} of {link.name}: runs {', '.join(site.host.times)}")
-        finally:
             self._starting.pop(key, None)
 
     def _make_site(self, link: "Link", key: RunKey, message: messages.Start) -> Site:
@@ -76,6 +79,7 @@ class Hosting:
             me=self._peer.id,
             runtimes=self._peer.runtimes,
             outside=_ToDriver(self._peer),
+            resumption=Resumption(*messages.read_resumption(message.body)),
         )
 
     def _check_types(self, graph: Graph, placement: Placement) -> None:
@@ -107,28 +111,34 @@ class Hosting:
         me = names.get(self._peer.id, self._peer.name)
         return {f"{me}->{names.get(to, to)}": count for to, count in site.sent.items()}
 
-    async def stop(self, key: RunKey) -> None:
+    def stop(self, key: RunKey) -> None:
         """Frees everything of a run; nothing happens where there is none."""
-        site = self._sites.pop(key, None)
+        starting = self._starting.pop(key, None)
+        if starting is not None and starting is not asyncio.current_task():
+            starting.cancel()
+        self._epochs.pop(key, None)
         self._names.pop(key, None)
+        site = self._sites.pop(key, None)
         if site is not None:
-            await site.close()
-            self._peer.learn(site.host.costs())
+            self._peer.background(self._close(site))
+
+    async def _close(self, site: Site) -> None:
+        await site.close()
+        self._peer.learn(site.host.costs())
 
     def lost(self, peer: PeerId) -> None:
         """A link is gone: its runs end here, and runs that need it are told to their drivers."""
         for key, site in tuple(self._sites.items()):
             if key.driver == peer:
-                self._peer.background(self.stop(key))
+                self.stop(key)
             elif peer in site.placement.neighbours(self._peer.id):
-                reason = f"{self._peer.name} lost its link to {self._names[key].get(peer, peer)}"
-                self._peer.post(key.driver, messages.Failed(key.driver, key.run, site.epoch, reason))
+                self._peer.post(key.driver, messages.Unreachable(key.driver, key.run, site.epoch, peer))
 
     async def close(self) -> None:
         for task in tuple(self._starting.values()):
             task.cancel()
         await asyncio.gather(*self._starting.values(), return_exceptions=True)
-        await asyncio.gather(*(self.stop(key) for key in tuple(self._sites)))
+        await asyncio.gather(*(site.close() for site in self._sites.values()))
 
 
 class _ToDriver:
@@ -151,6 +161,10 @@ class _ToDriver:
             "cause": error.cause[: limits.MAX_CAUSE_CHARS],
         }
         self._peer.post(site.key.driver, messages.Error(site.key.driver, site.key.run, site.epoch, body))
+
+    def state_saved(self, site: Site, saved: Checkpoint) -> None:
+        body = {"node": saved.node, "seq": saved.seq, "state": saved.state, "fault": saved.fault}
+        self._peer.post(site.key.driver, messages.Checkpoint(site.key.driver, site.key.run, site.epoch, body))
 
     def run_failed(self, site: Site, reason: str) -> None:
         self._peer.post(

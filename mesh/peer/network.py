@@ -25,6 +25,9 @@ class Receiver(Protocol):
     def lost(self, peer: PeerId, reason: str) -> None:
         """A link is gone, or its peer left the room."""
 
+    def joined(self, peer: PeerId) -> None:
+        """A peer is in the room, perhaps again."""
+
 
 class Network:
     """Membership of one room. ``load`` is asked at each heartbeat (0 … 1)."""
@@ -148,6 +151,8 @@ class Network:
                 self._receiver.lost(peer, f"it left the room ({each['reason']})")
             else:
                 self._links.gone(peer)
+        for record in (*joined, *updated):
+            self._receiver.joined(PeerId(record["peer"]))
 
     def _message(self, link: Link, lane: Lane, data: bytes) -> None:
         self._receiver.received(link, messages.decode(lane, data))

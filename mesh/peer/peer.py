@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,9 +16,10 @@ from mesh.nodes import Registry
 from mesh.nodes.spec import NodeSpec
 from mesh.partitioner import answer_plan
 from mesh.peer.announce import Machine, announcement, offered_types
+from mesh.peer.driving.items import Items, Manifest
+from mesh.peer.driving.run import Run
 from mesh.peer.host import Runtimes
 from mesh.peer.hosting import Hosting
-from mesh.peer.run import Items, Manifest, Run
 from mesh.peer.site import RunKey, Site
 from mesh.protocol import messages
 from mesh.run.driver import OnError
@@ -185,10 +186,17 @@ class Peer:
         self._runs[run.key] = run
         return run
 
-    async def plan(self, manifest: Manifest, *, pins: Mapping[str, str] | None = None) -> Planned:
-        """Where each node would run now, and why. Raises ManifestError with every fault, or NoPlanError."""
+    async def plan(
+        self, manifest: Manifest, *, pins: Mapping[str, str] | None = None, without: Collection[PeerId] = ()
+    ) -> Planned:
+        """Where each node would run now, and why; ``without``: peers that are left out.
+
+        Raises ManifestError with every fault, NoPlanError, or SignalingError.
+        """
         if self._network is not None:
-            answer = await self._network.signaling.plan(manifest, pins=pins, announce=self._announcement)
+            answer = await self._network.signaling.plan(
+                manifest, pins=pins, without=without, announce=self._announcement
+            )
         else:
             me = {
                 "peer": self.id,
@@ -273,7 +281,7 @@ class Peer:
             case messages.Start():
                 self._hosting.start(link, message)
             case messages.Stop() if link.peer == key.driver:
-                self.background(self._hosting.stop(key))
+                self._hosting.stop(key)
             case messages.Stats() if link.peer == key.driver:
                 self._hosting.stats(link, message)
             case messages.Credit() if key not in self._runs:
@@ -287,12 +295,16 @@ class Peer:
 
     def _site(self, key: RunKey, epoch: int) -> Site | None:
         run = self._runs.get(key)
-        return run.site if run is not None else self._hosting.site(key, epoch)
+        return run.site(epoch) if run is not None else self._hosting.site(key, epoch)
 
     def lost(self, peer: PeerId, reason: str) -> None:
         for run in tuple(self._runs.values()):
             run.lost(peer, reason)
         self._hosting.lost(peer)
+
+    def joined(self, peer: PeerId) -> None:
+        for run in self._runs.values():
+            run.joined(peer)
 
 
 def default_name() -> PeerName:

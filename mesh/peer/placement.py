@@ -63,6 +63,10 @@ class Placement:
             if seat.peer == peer
         }
 
+    def seats_of_last_step(self) -> Mapping[NodeId, tuple[Seat, ...]]:
+        """Where each node is in the end."""
+        return self._steps[-1]
+
     def peers(self) -> set[PeerId]:
         """Everyone with a node."""
         return {seat.peer for step in self._steps for seats in step.values() for seat in seats}

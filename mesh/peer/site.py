@@ -10,7 +10,8 @@ from mesh.ids import PeerId, RunId
 from mesh.manifest.graph import Graph
 from mesh.peer.host import Host, Runtimes
 from mesh.peer.placement import Placement
-from mesh.run.events import Emit, FailRun, Frame, GiveCredit, Instruction, ReportError
+from mesh.run.events import Checkpoint, Emit, FailRun, Frame, GiveCredit, Instruction, ReportError
+from mesh.run.retention import Resumption
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Outside(Protocol):
     def send_frame(self, site: "Site", to: PeerId, frame: Frame) -> None: ...
     def send_credit(self, site: "Site", to: PeerId, edge: int, amount: int) -> None: ...
     def item_failed(self, site: "Site", error: ReportError) -> None: ...
+    def state_saved(self, site: "Site", saved: Checkpoint) -> None: ...
     def run_failed(self, site: "Site", reason: str) -> None: ...
 
 
@@ -51,6 +53,7 @@ class Site:
         runtimes: Runtimes,
         outside: Outside,
         ends: Ends | None = None,
+        resumption: Resumption,
     ) -> None:
         self.key, self.epoch, self.graph, self.placement = key, epoch, graph, placement
         self._me = me
@@ -59,7 +62,7 @@ class Site:
         self._todo: deque[Callable[[], None]] = deque()
         self._draining = False
         self.sent: Counter[PeerId] = Counter()  # payload bytes, by the peer that they went to
-        self.host = Host(graph, placement.runtimes_on(me), runtimes, execute=self.execute)
+        self.host = Host(graph, placement.runtimes_on(me), runtimes, resumption=resumption, execute=self.execute)
 
     def execute(self, instructions: Sequence[Instruction]) -> None:
         """Carries out what an engine wants done outside itself."""
@@ -71,6 +74,8 @@ class Site:
                     self._route_credit(edge, amount)
                 case ReportError():
                     self._outside.item_failed(self, instruction)
+                case Checkpoint():
+                    self._outside.state_saved(self, instruction)
                 case FailRun(reason):
                     self._outside.run_failed(self, reason)
         self._drain()

@@ -193,6 +193,26 @@ def read_error(body: Mapping[str, Any]) -> tuple[NodeId, int, str, str]:
     return NodeId(str(node)), seq, str(kind), cause[:MAX_CAUSE_CHARS]
 
 
+def read_checkpoint(body: Mapping[str, Any]) -> tuple[NodeId, int, bytes | None, str]:
+    """Node, seq, state and fault of a CHECKPOINT; raises ProtocolError("bad-message")."""
+    node, seq, state, fault = (body.get(name) for name in ("node", "seq", "state", "fault"))
+    if not (_is_id(node) and type(seq) is int and (state is None or type(state) is bytes) and type(fault) is str):
+        raise ProtocolError("bad-message", "a checkpoint needs node, seq, state and fault")
+    return NodeId(str(node)), seq, state, fault[:MAX_CAUSE_CHARS]
+
+
+def read_resumption(body: Mapping[str, Any]) -> tuple[int, Mapping[NodeId, bytes]]:
+    """First seq, and state by node, of a START; raises ProtocolError("bad-message")."""
+    first, states = body.get("from_seq"), body.get("states")
+    if not (
+        _is_count(first, _MAX_COUNT)
+        and type(states) is dict
+        and all(_is_text(node) and type(state) is bytes for node, state in states.items())
+    ):
+        raise ProtocolError("bad-message", "a start needs from_seq and states: {node: bytes}")
+    return cast(int, first), states
+
+
 def read_stats(body: Mapping[str, Any]) -> Times:
     """Times by node, and bytes by link, of a STATS_REPLY; raises ProtocolError("bad-message")."""
     nodes, links = body.get("nodes", {}), body.get("links", {})

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -114,7 +114,7 @@ class SignalingClient:
         manifest: str | Mapping[str, Any],
         *,
         pins: Mapping[str, str] | None = None,
-        without: Iterable[PeerId] = (),
+        without: Collection[PeerId] = (),
         announce: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """``{name, graph, plan}``, ``{faults}`` or ``{refused}``; ``announce`` is what we offer to our own run.

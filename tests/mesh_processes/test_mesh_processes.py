@@ -11,6 +11,8 @@ from urllib.request import urlopen
 import pytest
 from processes import ROOT, Process, Room, mesh, results
 
+from mesh.limits import REPLACEMENT_TIMEOUT_S
+
 NODES = '''
 from mesh.nodes import Node, node
 
@@ -82,7 +84,7 @@ def test_a_plan_says_why_and_a_refusal_names_every_peer(room: Room, tmp_path: Pa
     assert nobody.stderr.count("gpu") >= 3  # ada, bea and the driver itself
 
 
-def test_a_killed_worker_ends_the_run_with_its_name(room: Room, tmp_path: Path) -> None:
+def test_a_killed_worker_whom_nobody_replaces_ends_the_run_with_its_name(room: Room, tmp_path: Path) -> None:
     path = manifest(
         tmp_path, [{"id": "slow", "node_type": "Delay", "params": {"seconds": 30}, "placement": {"peer": "ada"}}], []
     )
@@ -96,10 +98,11 @@ def test_a_killed_worker_ends_the_run_with_its_name(room: Room, tmp_path: Path) 
     time.sleep(4)
     worker.kill()
     killed = time.monotonic()
-    _, said = driver.communicate(timeout=30)
-    assert time.monotonic() - killed < 8
+    _, said = driver.communicate(timeout=60)
+    assert REPLACEMENT_TIMEOUT_S < time.monotonic() - killed < REPLACEMENT_TIMEOUT_S + 10
     assert driver.returncode == 1
-    assert "ada" in said
+    assert "ada was lost" in said
+    assert "slow" in said
 
 
 def test_rights_are_checked(room: Room, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from mesh.manifest.graph import Edge, Graph, GraphNode
 from mesh.nodes.spec import NodeSpec
 from mesh.peer.host import Host, Times, summaries
 from mesh.run.events import Emit, FailRun, Flag, Frame, GiveCredit, Instruction, ReportError
+from mesh.run.retention import Resumption
 from mesh.runtimes.base import Answer, Instance, Runtime
 from mesh.values import decode, encode
 
@@ -71,7 +72,7 @@ async def outcome(*items: object) -> tuple[list[Instruction], DoublingRuntime]:
     """What a host wants done after these items, one seq each."""
     runtime = DoublingRuntime()
     done: list[Instruction] = []
-    host = Host(GRAPH, {N: "python"}, {"python": runtime}, execute=done.extend)
+    host = Host(GRAPH, {N: "python"}, {"python": runtime}, resumption=Resumption(0, {}), execute=done.extend)
     await host.setup()
     for seq, item in enumerate(items):
         host.frame(Frame(0, seq, 0, Flag.END, encode(item)))

@@ -9,7 +9,7 @@ from typing import Any
 
 from run_traces import apply, counts, engine
 
-END, FINAL, FAILED, DROPPED = 1, 2, 4, 8
+END, FINAL, FAILED, DROPPED, CHECKPOINT = 1, 2, 4, 8, 16
 LAST = END | FINAL
 
 type Event = tuple[Any, ...]
@@ -23,18 +23,26 @@ def answered(node: str, *parts: str, more: bool = False) -> Event:
     return ("answered", node, list(parts), more)
 
 
-def fragment(about: str, nodes: list[Any], edges: list[Any], *events: Event, credit_bytes: int = 1 << 20) -> Any:
-    """All nodes are local but the one called ``far``."""
+def fragment(
+    about: str, nodes: list[Any], edges: list[Any], *events: Event, credit_bytes: int = 1 << 20, **resumption: Any
+) -> Any:
+    """All nodes are local but the one called ``far``. ``resumption``: ``first_seq`` and ``states``."""
     local = [node["id"] for node in nodes if node["id"] != "far"]
     trace = {"about": about, "graph": {"nodes": nodes, "edges": edges}, "local": local, "credit_bytes": credit_bytes}
-    return _played(trace, events)
+    return _played({**trace, **resumption}, events)
 
 
 def driver(
-    about: str, sinks: list[str], *events: Event, on_error: str = "stop", credit_bytes: int = 1 << 20, lists: str = ""
+    about: str,
+    sinks: list[str],
+    *events: Event,
+    on_error: str = "stop",
+    credit_bytes: int = 1 << 20,
+    lists: str = "",
+    a: dict[str, Any] | None = None,
 ) -> Any:
     """A source edge 0 into node ``a``; sink edges 1, 2 … from the sinks."""
-    nodes = [{"id": name} for name in dict.fromkeys(["a", *sinks])]
+    nodes = [{"id": name, **((a or {}) if name == "a" else {})} for name in dict.fromkeys(["a", *sinks])]
     edges = [[None, "a", ""], *([sink, None, sink, *(["list"] if sink in lists else [])] for sink in sinks)]
     trace = {
         "about": about,
@@ -572,9 +580,130 @@ def driving() -> list[Any]:
     ]
 
 
+def losses() -> list[Any]:
+    kept = {"stateful": True, "snapshots": True}
+    marked = [("admit", f"{seq:02x}") for seq in range(33)]  # seq 31 has a checkpoint
+    through = [
+        each for seq in range(32) for each in (frame(1, seq, 0, END | (seq == 31) * CHECKPOINT, "0a"), ("taken",))
+    ]
+    return [
+        driver(
+            "after a loss what is not finished goes out again; what was given is dropped",
+            ["a"],
+            ("admit", "01"),
+            ("admit", "02"),
+            frame(1, 0, 0, 0, "0a"),
+            ("taken",),
+            frame(1, 0, 1, 0, "0b"),
+            ("interrupt",),
+            ("taken",),
+            ("admit", "03"),
+            ("resume",),
+            frame(1, 0, 0, 0, "0a"),
+            frame(1, 0, 1, 0, "0b"),
+            frame(1, 0, 2, END, "0c"),
+            ("taken",),
+            frame(1, 1, 0, END),
+            ("finish_input",),
+            frame(1, 2, 0, END, "0d"),
+            ("taken",),
+            frame(1, 3, 0, LAST),
+        ),
+        driver(
+            "a failure that was told is not told again, nor is its seq counted twice",
+            ["a"],
+            ("admit", "01"),
+            ("error", "a", 0, "raised", "no", "ada"),
+            frame(1, 0, 0, END | FAILED),
+            ("admit", "02"),
+            ("error", "a", 1, "raised", "no", "ada"),
+            ("finish_input",),
+            ("interrupt",),
+            ("interrupt",),
+            ("resume",),
+            frame(1, 1, 0, END | FAILED),
+            ("error", "a", 0, "raised", "no", "bea"),
+            ("error", "a", 1, "raised", "no", "bea"),
+            frame(1, 2, 0, LAST),
+            on_error="continue",
+        ),
+        driver(
+            "of a node that is not deterministic a seq is held back until it is whole, and then stays as it is",
+            ["a"],
+            ("admit", "01"),
+            ("admit", "02"),
+            frame(1, 0, 0, 0, "0a"),
+            frame(1, 0, 1, 0, "0b"),
+            frame(1, 0, 2, END),
+            frame(1, 1, 0, 0, "0c"),
+            ("interrupt",),
+            ("taken",),
+            ("resume",),
+            frame(1, 0, 0, END, "1a"),
+            ("taken",),
+            frame(1, 1, 0, END, "1c"),
+            ("taken",),
+            a={"deterministic": False},
+        ),
+        driver(
+            "with a stateful node the run goes on from its last complete checkpoint",
+            ["a"],
+            *marked,
+            *through,
+            ("interrupt",),
+            ("resume",),
+            *[frame(1, seq, 0, END | (seq == 31) * CHECKPOINT, "0a") for seq in range(32)],
+            ("checkpoint", "a", 31, "5a", ""),
+            ("interrupt",),
+            ("resume",),
+            ("checkpoint", "a", 31, "5a", ""),
+            frame(1, 32, 0, END, "0b"),
+            a=kept,
+        ),
+        fragment(
+            "a stateful node is asked for its state after a seq with a checkpoint; the flag goes on downstream",
+            [STATEFUL, {"id": "b", "arity": "maybe"}],
+            [["a", "b", "a"], [None, "a", ""], ["b", None, "b"]],
+            frame(1, 5, 0, CHECKPOINT, "05"),
+            answered("a", "0a"),
+            answered("b"),
+            frame(1, 5, 1, END | CHECKPOINT),
+            ("snapshotted", "a", "5a"),
+            frame(1, 6, 0, END | CHECKPOINT, "06"),
+            answered("a", "0b"),
+            ("failed", "a", "raised", "no state"),
+            frame(1, 7, 0, LAST | CHECKPOINT),
+            first_seq=5,
+            states={"a": "50"},
+        ),
+        fragment(
+            "a node that began with a state goes back to it",
+            [STATEFUL],
+            LINE,
+            frame(0, 5, 0, END | CHECKPOINT, "05"),
+            ("failed", "a", "trapped", "unreachable"),
+            ("recreated", "a"),
+            ("restored", "a"),
+            ("snapshotted", "a", "50"),
+            first_seq=5,
+            states={"a": "50"},
+        ),
+        fragment(
+            "a join begins at the first seq, and marks what any of its ports marks",
+            [{"id": "far"}, {"id": "j", "join": True}],
+            DIAMOND,
+            frame(0, 5, 0, END | CHECKPOINT, "05"),
+            frame(1, 5, 0, END | CHECKPOINT, "01"),
+            answered("j", "aa"),
+            frame(0, 5, 0, END, "05"),
+            first_seq=5,
+        ),
+    ]
+
+
 def main() -> None:
     path = Path(__file__).parent.parent / "vectors" / "run.json"
-    traces = [*flow(), *joins(), *errors(), *state(), *credit(), *driving()]
+    traces = [*flow(), *joins(), *errors(), *state(), *credit(), *driving(), *losses()]
     steps = ",\n".join(_compact(trace) for trace in traces)
     path.write_text(f"[\n{steps}\n]\n")
 

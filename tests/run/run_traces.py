@@ -12,8 +12,9 @@ from typing import Any
 from mesh.errors import ProtocolError
 from mesh.manifest.graph import Edge, Graph, GraphNode
 from mesh.run.driver import Driver, DriverInstruction, Failure, Finished, Result, SeqFailed
-from mesh.run.events import Call, Emit, FailRun, Frame, GiveCredit, Instruction, Recreate, ReportError
+from mesh.run.events import Call, Checkpoint, Emit, FailRun, Frame, GiveCredit, Instruction, Recreate, ReportError
 from mesh.run.fragment import Fragment
+from mesh.run.retention import Resumption
 
 type Json = Any
 
@@ -43,8 +44,10 @@ def _hex(payload: bytes | None) -> str | None:
     return None if payload is None else payload.hex()
 
 
-def write(instruction: Instruction | DriverInstruction) -> Json:
+def write(instruction: Instruction | DriverInstruction | Resumption) -> Json:
     match instruction:
+        case Resumption(first_seq, states):
+            return ["resumption", first_seq, {node: _hex(state) for node, state in states.items()}]
         case Call(node, op, payload):
             return ["call", node, op, _hex(payload)]
         case Recreate(node):
@@ -55,6 +58,8 @@ def write(instruction: Instruction | DriverInstruction) -> Json:
             return ["credit", edge, amount]
         case ReportError(node, seq, kind, cause):
             return ["error", node, seq, kind, cause]
+        case Checkpoint(node, seq, state, fault):
+            return ["checkpoint", node, seq, _hex(state), fault]
         case FailRun(reason):
             return ["fail", reason]
         case Result(seq, part, payload):
@@ -73,7 +78,9 @@ def engine(trace: Json) -> Fragment | Driver:
     """A fresh engine as the trace wants it."""
     graph, credit = read_graph(trace["graph"]), trace["credit_bytes"]
     if "local" in trace:
-        return Fragment(graph, trace["local"], credit_bytes=credit)
+        states = {node: bytes.fromhex(state) for node, state in trace.get("states", {}).items()}
+        first = trace.get("first_seq", 0)
+        return Fragment(graph, trace["local"], first_seq=first, states=states, credit_bytes=credit)
     return Driver(graph, on_error=trace["on_error"], credit_bytes=credit)
 
 
@@ -88,8 +95,14 @@ def apply(machine: Fragment | Driver, event: Json) -> Json:
     return outcome
 
 
-def _call(machine: Fragment | Driver, name: str, *rest: Json) -> Sequence[Instruction | DriverInstruction]:
+def _call(machine: Fragment | Driver, name: str, *rest: Json) -> Sequence[Instruction | DriverInstruction | Resumption]:
     match name, rest:
+        case "interrupt", ():
+            assert isinstance(machine, Driver)
+            return [machine.interrupt()]
+        case "checkpoint", (node, seq, state, fault):
+            assert isinstance(machine, Driver)
+            return machine.checkpoint(node, seq, None if state is None else bytes.fromhex(state), fault)
         case "frame", (written,):
             return machine.frame(read_frame(written))
         case "answered", (node, parts, more):

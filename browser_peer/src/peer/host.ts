@@ -1,6 +1,6 @@
 /** The nodes of a run that live on this peer: the fragment engine's instructions, carried out by the runtimes. */
 
-import type { Frame, Instruction } from "../run/events";
+import type { Frame, Instruction, Resumption } from "../run/events";
 import { Fragment } from "../run/fragment";
 import type { Graph, GraphNode, RuntimeName } from "../run/graph";
 import { type Instance, NodeError, type Runtime } from "../runtimes/base";
@@ -50,16 +50,27 @@ export class Host {
     graph: Graph,
     private readonly seats: ReadonlyMap<string, RuntimeName>,
     private readonly runtimes: Runtimes,
+    private readonly resumption: Resumption,
     private readonly execute: (instructions: Instruction[]) => void,
   ) {
     this.nodes = new Map(graph.nodes.filter((node) => seats.has(node.id)).map((node) => [node.id, node]));
-    this.fragment = new Fragment(graph, [...this.nodes.keys()]);
+    this.fragment = new Fragment(graph, [...this.nodes.keys()], resumption);
     for (const node of this.nodes.keys()) this.times.set(node, new Times());
   }
 
-  /** Makes every node; rejects with a NodeError that names the node where one cannot be made. */
+  /** Makes every node, in its state; rejects with a NodeError that names the node where one cannot be made. */
   async setup(): Promise<void> {
     await Promise.all([...this.nodes.keys()].map((node) => this.create(node)));
+    await Promise.all(Array.from(this.resumption.states, ([node, state]) => this.restore(node, state)));
+  }
+
+  private async restore(node: string, state: Uint8Array): Promise<void> {
+    try {
+      await this.instances.get(node)?.restore(state);
+    } catch (error) {
+      const fault = asNodeError(error);
+      throw new NodeError(`node '${node}' could not be restored: ${fault.message}`, fault.kind);
+    }
   }
 
   private async create(node: string): Promise<void> {

@@ -2,7 +2,7 @@
 
 import limits from "../generated/limits.json";
 import type { Message } from "../protocol/messages";
-import type { Frame, Instruction } from "../run/events";
+import type { Frame, Instruction, Resumption } from "../run/events";
 import { type Graph, graphFromValue } from "../run/graph";
 import type { NodeSpec } from "../runtimes/base";
 import { type Runtimes, summaries } from "./host";
@@ -38,7 +38,7 @@ interface Hosted {
   names: ReadonlyMap<string, string>;
 }
 
-/** START makes a site, STOP and the loss of the driver end it. */
+/** START makes a site, or a newer one; STOP and the loss of the driver end it. */
 export class Hosting implements Outside {
   private readonly runs = new Map<string, Hosted>();
 
@@ -74,7 +74,7 @@ export class Hosting implements Outside {
       const neighbours = [...site.placement.neighbours(this.home.id)];
       await Promise.all([site.host.setup(), ...neighbours.map((peer) => this.home.linkTo(peer))]);
     } catch (error) {
-      this.stop(key);
+      if (this.site(key, epoch) === site) this.stop(key);
       return refuse(error);
     }
     if (this.site(key, epoch) === site) this.home.post(driver, { type: "READY", driver, run, epoch });
@@ -85,12 +85,23 @@ export class Hosting implements Outside {
     if (key.driver !== sender.peer) throw new Error("only the driver itself starts its run");
     if (!sender.can.has("submit")) throw new Error(`${sender.name}'s grant does not let it submit runs`);
     if (!serves) throw new Error(`${me} runs nodes for itself only`);
-    if (this.runs.has(name(key))) throw new Error(`run ${key.run} was started already`);
+    const before = this.runs.get(name(key))?.site;
+    if (before !== undefined && before.epoch >= epoch) throw new Error(`run ${key.run} was started already`);
+    this.stop(key);
     if (this.runs.size >= limits.MAX_RUNS) throw new Error(`${me} has ${limits.MAX_RUNS} runs already`);
     const graph = graphFromValue(field(body, "graph"));
     const placement = Placement.fromPlan(graph, key.driver, field(body, "plan"));
     this.checkTypes(graph, placement);
-    return new Site({ key, epoch, graph, placement, me: id, runtimes, outside: this });
+    return new Site({
+      key,
+      epoch,
+      graph,
+      placement,
+      me: id,
+      runtimes,
+      outside: this,
+      resumption: readResumption(body),
+    });
   }
 
   private checkTypes(graph: Graph, placement: Placement): void {
@@ -126,10 +137,10 @@ export class Hosting implements Outside {
 
   /** A peer is gone: its own runs end here, and those that need it are told to their drivers. */
   lost(peer: string): void {
-    for (const { site, names } of [...this.runs.values()]) {
-      if (site.key.driver === peer) this.stop(site.key);
-      else if (site.placement.neighbours(this.home.id).has(peer)) {
-        this.runFailed(site, `lost its link to ${names.get(peer) ?? peer}`);
+    for (const { key, epoch, placement } of this.sites) {
+      if (key.driver === peer) this.stop(key);
+      else if (placement.neighbours(this.home.id).has(peer)) {
+        this.home.post(key.driver, { type: "UNREACHABLE", ...key, epoch, peer });
       }
     }
   }
@@ -154,10 +165,25 @@ export class Hosting implements Outside {
     this.home.post(site.key.driver, { type: "ERROR", ...site.key, epoch: site.epoch, body });
   }
 
+  stateSaved(site: Site, saved: Extract<Instruction, { do: "checkpoint" }>): void {
+    const { do: _, ...body } = saved;
+    this.home.post(site.key.driver, { type: "CHECKPOINT", ...site.key, epoch: site.epoch, body });
+  }
+
   runFailed(site: Site, reason: string): void {
     const text = `${this.home.name}: ${reason}`.slice(0, limits.MAX_CAUSE_CHARS);
     this.home.post(site.key.driver, { type: "FAILED", ...site.key, epoch: site.epoch, text });
   }
+}
+
+/** `from_seq` and `states` of a START. */
+function readResumption(body: unknown): Resumption {
+  const [firstSeq, states] = [field(body, "from_seq"), Object.entries(field(body, "states") ?? {})];
+  const read = states.filter((entry): entry is [string, Uint8Array] => entry[1] instanceof Uint8Array);
+  if (!Number.isSafeInteger(firstSeq) || Number(firstSeq) < 0 || read.length < states.length) {
+    throw new Error("a start needs from_seq and states");
+  }
+  return { firstSeq: Number(firstSeq), states: new Map(read) };
 }
 
 function name({ driver, run }: RunKey): string {

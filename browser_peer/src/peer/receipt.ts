@@ -1,6 +1,6 @@
 /** What a run says of itself: to the page while it goes on, to the dashboard, and in its receipt. */
 
-import type { Counts } from "../run/driver";
+import { type Counts, NO_COUNTS } from "../run/driver";
 import type { Graph, Plan } from "../run/graph";
 import { field } from "./placement";
 import type { ItemFailure, NodeTimes, Receipt, RunProgress } from "./types";
@@ -28,11 +28,9 @@ export interface WorkerStats {
   links: Record<string, number>;
 }
 
-const NOTHING = { items_in: 0, results_out: 0, done: 0, filtered: 0, failed: 0, dropped: 0 } satisfies Counts;
-
 /** For the page. */
 export function progressOf(run: Account): RunProgress {
-  const { items_in, results_out, done, filtered, failed, dropped } = run.counts ?? NOTHING;
+  const { items_in, results_out, done, filtered, failed, dropped } = run.counts ?? NO_COUNTS;
   return {
     state: run.state,
     detail: run.detail,
@@ -47,7 +45,7 @@ export function progressOf(run: Account): RunProgress {
 
 /** `run` of a report to the signaling server (docs/wire.md, 6). */
 export function reportOf(run: Account): object {
-  const { items_in, results_out } = run.counts ?? NOTHING;
+  const { items_in, results_out } = run.counts ?? NO_COUNTS;
   return {
     id: run.id,
     name: run.name,
@@ -63,15 +61,15 @@ export function reportOf(run: Account): object {
 
 /** The contract's receipt of a run that is over. */
 export function receiptOf(run: Account): Receipt {
-  const { items_in, results_out, done, filtered, failed } = run.counts ?? NOTHING;
+  const { items_in, results_out, done, filtered, failed, replayed, duplicates_dropped } = run.counts ?? NO_COUNTS;
   return {
     run_id: run.id,
     status: run.state as Receipt["status"],
     items_in,
     results_out,
     seqs: { done, filtered, failed },
-    replayed: 0,
-    duplicates_dropped: 0,
+    replayed,
+    duplicates_dropped,
     epochs: run.plan ? [{ epoch: run.plan.epoch, reason: "start", placement: run.placement }] : [],
     execution_order: run.graph?.order ?? [],
     node_ms: run.nodeMs,
@@ -92,6 +90,20 @@ export function readError(body: unknown): [string, number, string, string] {
     throw new Error("an error needs node, seq, kind and cause");
   }
   return [node, seq, kind, cause];
+}
+
+/** Node, seq, state and fault of a CHECKPOINT. */
+export function readCheckpoint(body: unknown): [string, number, Uint8Array | null, string] {
+  const [node, seq, state, fault] = ["node", "seq", "state", "fault"].map((name) => field(body, name));
+  if (
+    typeof node !== "string" ||
+    typeof seq !== "number" ||
+    !(state === null || state instanceof Uint8Array) ||
+    typeof fault !== "string"
+  ) {
+    throw new Error("a checkpoint needs node, seq, state and fault");
+  }
+  return [node, seq, state, fault];
 }
 
 /** The body of a STATS_REPLY; what is not of its form is left out. */

@@ -7,7 +7,7 @@ import type { Frame, Instruction } from "../run/events";
 import type { Graph, Plan } from "../run/graph";
 import { type Runtimes, summaries } from "./host";
 import { Placement } from "./placement";
-import { type Account, progressOf, readError, receiptOf, reportOf } from "./receipt";
+import { type Account, progressOf, readCheckpoint, readError, receiptOf, reportOf } from "./receipt";
 import { type Ends, type Outside, type RunKey, Site } from "./site";
 import {
   type ItemFailure,
@@ -154,7 +154,13 @@ export class Run implements RunHandle, Outside, Ends {
     if (this.over) return;
     this.enter("loading", workers.list());
     const { epoch, steps } = plan;
-    await workers.start({ graph, plan: { epoch, steps }, on_error: this.options.onError ?? "stop" });
+    await workers.start({
+      graph,
+      plan: { epoch, steps },
+      on_error: this.options.onError ?? "stop",
+      from_seq: 0,
+      states: {},
+    });
   }
 
   /** Admits items as the window and the credit of the sources allow. */
@@ -296,6 +302,10 @@ export class Run implements RunHandle, Outside, Ends {
     this.carryOut(this.driver!.error(node, seq, kind, cause, DRIVER));
   }
 
+  stateSaved(_: Site, { node, seq, state, fault }: Extract<Instruction, { do: "checkpoint" }>): void {
+    this.carryOut(this.driver!.checkpoint(node, seq, state, fault));
+  }
+
   runFailed(_: Site, reason: string): void {
     this.carryOut(this.driver!.fail(reason));
   }
@@ -317,6 +327,12 @@ export class Run implements RunHandle, Outside, Ends {
         break;
       case "ERROR":
         this.carryOut(this.driver!.error(...readError(message.body), workers.nameOf(sender)));
+        break;
+      case "CHECKPOINT":
+        this.carryOut(this.driver!.checkpoint(...readCheckpoint(message.body)));
+        break;
+      case "UNREACHABLE":
+        this.lost(message.peer, `${workers.nameOf(sender)} has no link to it any more`);
         break;
       case "FAILED":
         this.carryOut(this.driver!.fail(message.text));

@@ -37,7 +37,13 @@ function site(): Site {
     placement: Placement.fromPlan(GRAPH, "dora", PLAN),
     me: "me",
     runtimes: new Map(),
-    outside: { sendFrame: () => {}, sendCredit: () => {}, itemFailed: () => {}, runFailed: () => {} },
+    outside: {
+      sendFrame: () => {},
+      sendCredit: () => {},
+      itemFailed: () => {},
+      stateSaved: () => {},
+      runFailed: () => {},
+    },
   });
 }
 

@@ -1,6 +1,6 @@
 /** A run on this peer: its fragment, its place in the plan, and the way of every frame and credit in and out. */
 
-import type { Frame, Instruction } from "../run/events";
+import { BEGINNING, type Frame, type Instruction, type Resumption } from "../run/events";
 import type { Graph } from "../run/graph";
 import { Host, type Runtimes } from "./host";
 import type { Placement } from "./placement";
@@ -22,6 +22,7 @@ export interface Outside {
   sendFrame(site: Site, to: string, frame: Frame): void;
   sendCredit(site: Site, to: string, edge: number, bytes: number): void;
   itemFailed(site: Site, error: Extract<Instruction, { do: "error" }>): void;
+  stateSaved(site: Site, saved: Extract<Instruction, { do: "checkpoint" }>): void;
   runFailed(site: Site, reason: string): void;
 }
 
@@ -34,6 +35,8 @@ export interface SiteOptions {
   runtimes: Runtimes;
   outside: Outside;
   ends?: Ends;
+  /** Where the epoch begins; without it, at the first item. */
+  resumption?: Resumption;
 }
 
 /** Frames of this peer's nodes are handed over without a copy; the others go out through `outside`. */
@@ -52,7 +55,8 @@ export class Site {
     this.epoch = options.epoch;
     this.placement = options.placement;
     const mine = options.placement.runtimesOn(options.me);
-    this.host = new Host(options.graph, mine, options.runtimes, (instructions) => this.execute(instructions));
+    const resumption = options.resumption ?? BEGINNING;
+    this.host = new Host(options.graph, mine, options.runtimes, resumption, (wanted) => this.execute(wanted));
   }
 
   /** Carries out what an engine wants done outside itself. */
@@ -67,6 +71,9 @@ export class Site {
           break;
         case "error":
           this.options.outside.itemFailed(this, instruction);
+          break;
+        case "checkpoint":
+          this.options.outside.stateSaved(this, instruction);
           break;
         case "fail":
           this.options.outside.runFailed(this, instruction.reason);

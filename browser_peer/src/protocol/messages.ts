@@ -25,7 +25,8 @@ export type Part = Epoch & {
 };
 
 export type Message =
-  | (Epoch & { type: "START" | "ERROR"; body: Body })
+  | (Epoch & { type: "START" | "ERROR" | "CHECKPOINT"; body: Body })
+  | (Epoch & { type: "UNREACHABLE"; peer: string })
   | (Epoch & { type: "READY" })
   | (Epoch & { type: "REFUSED" | "STOP" | "FAILED"; text: string })
   | (Epoch & { type: "CREDIT"; edge: number; amount: number })
@@ -47,6 +48,8 @@ const FIELDS: { [Type in Message["type"]]: string[] } = {
   STATS: ["driver", "run"],
   STATS_REPLY: ["driver", "run", "body"],
   FAILED: ["driver", "run", "epoch", "text"],
+  CHECKPOINT: ["driver", "run", "epoch", "body"],
+  UNREACHABLE: ["driver", "run", "epoch", "peer"],
   PART: ["driver", "run", "epoch", "edge", "seq", "part", "flags", "payload"],
 };
 const TYPES = new Map(Object.entries(registry.messages).map(([name, code]) => [code, name as Message["type"]]));
@@ -57,6 +60,7 @@ const count = (limit: number) => (value: unknown) =>
 const CHECKS: { [field: string]: (value: unknown) => boolean } = {
   driver: id,
   run: id,
+  peer: id,
   epoch: count(MAX_EPOCH),
   edge: count(MAX_EDGE),
   seq: count(Number.MAX_SAFE_INTEGER),

@@ -6,16 +6,22 @@
  * through `frame`, `credit` and `error`. All of them, and `taken`, answer instructions. At most one `result` is out at a
  * time: `taken` says that the application has it, and brings the next. `finished` comes last.
  *
- * Memory is bounded: RUN_WINDOW_SEQS and RUN_WINDOW_BYTES (exceeded by at most one item) are in flight, a sink edge holds
- * at most its credit, and several sinks one seq more.
+ * When a part of the run is lost, `interrupt` says where a new epoch begins, and `resume`, once everything is set up anew,
+ * emits again what is not finished. What the application has had already is dropped when it comes again. Downstream of what
+ * may come out differently (nodes that are not deterministic, edges that drop) a seq is held back until it is whole, so that
+ * it comes from one epoch.
+ *
+ * Memory is bounded: of items as retention.ts says; a sink edge holds at most its credit, and several sinks, or one that
+ * holds back, one seq more.
  */
 
 import { ProtocolError } from "../errors";
 import limits from "../generated/limits.json";
-import { Flag, type Frame, type Instruction } from "./events";
+import { Flag, type Frame, type Instruction, type Resumption } from "./events";
 import type { Graph } from "./graph";
-import { Gather, type Inbox, type Input, Port, Stream } from "./inbox";
+import { Gather, type Inbox, type Input, Port, Stream, Whole } from "./inbox";
 import { Outbox } from "./outbox";
+import { Retention } from "./retention";
 
 export type OnError = "stop" | "continue";
 
@@ -39,7 +45,10 @@ export type DriverInstruction =
   | { do: "seqFailed"; error: Failure }
   | { do: "finished"; status: "done" | "failed"; error: Failure | null; reason: string };
 
-/** For the receipt; the extra seq of finish counts in `results_out` only. */
+/**
+ * For the receipt; the extra seq of finish counts in `results_out` only. `replayed`: items that went out again;
+ * `duplicates_dropped`: results that came again.
+ */
 export interface Counts {
   items_in: number;
   results_out: number;
@@ -47,38 +56,68 @@ export interface Counts {
   filtered: number;
   failed: number;
   dropped: number;
+  replayed: number;
+  duplicates_dropped: number;
 }
+
+export const NO_COUNTS: Readonly<Counts> = {
+  items_in: 0,
+  results_out: 0,
+  done: 0,
+  filtered: 0,
+  failed: 0,
+  dropped: 0,
+  replayed: 0,
+  duplicates_dropped: 0,
+};
 
 /** What a driver reports itself, as the place of the fault. */
 const HERE = "driver";
 
 /** One run, seen from the peer that submitted it. */
 export class Driver {
-  readonly counts: Counts = { items_in: 0, results_out: 0, done: 0, filtered: 0, failed: 0, dropped: 0 };
+  readonly counts: Counts = { ...NO_COUNTS };
   private readonly onError: OnError;
   private readonly nodes: ReadonlySet<string>;
-  private readonly sources: ReadonlyMap<number, Outbox>;
-  private readonly sinks: Inbox;
+  private readonly creditBytes: number;
+  private readonly retention: Retention;
+  /** Whether a seq is held back until it is whole. */
+  private readonly holds: boolean;
+  /** The source edge on which items are counted. */
+  private readonly counted: number;
+  private sources: ReadonlyMap<number, Outbox>;
+  private sinks: Inbox;
   private inputEnded = false;
   private over = false;
-  /** Of the items in flight, the oldest first. */
-  private readonly sizes: number[] = [];
-  /** Their sum. */
-  private bytes = 0;
-  /** The seq whose results come out now, and how many of it did. */
+  private interrupted = false;
+  /** Items that went out at least once. */
+  private sent = 0;
+  /** Of an earlier epoch, with the rest of a seq of which some may be out. */
+  private committed: Inbox | undefined;
+  /** The seq whose results come out now, how many of it did, and how many of it this epoch made. */
   private turn = 0;
   private parts = 0;
+  private heard = 0;
+  /** Of which the result is out; undefined if that is of an earlier epoch. */
+  private out: Input | undefined;
   private resultOut = false;
+  /** Errors below this seq were told in an earlier epoch. */
+  private told = 0;
   /** Of seqs whose turn has not passed. */
   private readonly errors = new Map<number, Failure[]>();
 
-  constructor(graph: Graph, options: { onError?: OnError; creditBytes?: number } = {}) {
-    const creditBytes = options.creditBytes ?? limits.EDGE_CREDIT_BYTES;
+  constructor(
+    private readonly graph: Graph,
+    options: { onError?: OnError; creditBytes?: number } = {},
+  ) {
+    this.creditBytes = options.creditBytes ?? limits.EDGE_CREDIT_BYTES;
     this.onError = options.onError ?? "stop";
     this.nodes = new Set(graph.nodes.map((node) => node.id));
-    const sources = [...graph.edges.entries()].filter(([, edge]) => edge.from === null);
-    this.sources = new Map(sources.map(([number]) => [number, new Outbox(number, false, creditBytes)]));
-    this.sinks = makeSinks(graph, creditBytes);
+    this.retention = new Retention(graph);
+    this.holds = mayDiffer(graph);
+    this.sources = makeSources(graph, this.creditBytes);
+    this.sinks = makeSinks(graph, 0, this.creditBytes, this.holds);
+    this.counted = [...this.sources.keys()][0]!;
   }
 
   // Items
@@ -89,8 +128,7 @@ export class Driver {
       !this.over &&
       !this.inputEnded &&
       !(this.errors.size > 0 && this.onError === "stop") &&
-      this.sizes.length < limits.RUN_WINDOW_SEQS &&
-      this.bytes < limits.RUN_WINDOW_BYTES &&
+      this.retention.hasRoom &&
       [...this.sources.values()].every((box) => box.hasRoom)
     );
   }
@@ -98,10 +136,9 @@ export class Driver {
   /** The next item, an encoded value. Only while `canAdmit`. */
   admit(payload: Uint8Array): DriverInstruction[] {
     if (!this.canAdmit()) throw new Error("no item can be admitted now: ask canAdmit first");
-    this.sizes.push(payload.length);
-    this.bytes += payload.length;
+    const flags = this.retention.keep(payload);
     this.counts.items_in += 1;
-    return this.put(this.counts.items_in - 1, Flag.END, payload);
+    return this.put(this.counts.items_in - 1, Flag.END | flags, payload);
   }
 
   /** There are no more items: the nodes finish. */
@@ -116,13 +153,60 @@ export class Driver {
     return new Map([...this.sources].map(([edge, box]) => [edge, box.outstanding]));
   }
 
+  // A new epoch
+
+  /** Why the run could not go on after a loss now; empty: it could. */
+  get fault(): string {
+    return this.retention.fault;
+  }
+
+  /**
+   * A part of the run is lost: nothing of the present epoch may come in from now on, and nothing goes out. May be called
+   * again before `resume`.
+   */
+  interrupt(): Resumption {
+    this.interrupted = true;
+    this.commit();
+    if (this.committed === undefined) {
+      this.out = undefined;
+      this.heard = 0;
+    }
+    this.told = this.turn + (this.committed === undefined ? 0 : 1);
+    for (const seq of this.errors.keys()) if (seq >= this.told) this.errors.delete(seq);
+    const resumption = this.retention.resumption();
+    this.sources = makeSources(this.graph, this.creditBytes);
+    this.sinks = makeSinks(this.graph, resumption.firstSeq, this.creditBytes, this.holds);
+    for (const { seq, flags, payload } of this.retention.items()) this.put(seq, Flag.END | flags, payload);
+    if (this.inputEnded) this.put(this.counts.items_in, Flag.END | Flag.FINAL, null);
+    return resumption;
+  }
+
+  /** A seq that is held back and whole stays as it is, because some of it may be out. */
+  private commit(): void {
+    const given = this.holds && this.committed === undefined ? this.sinks.head() : undefined;
+    if (given?.seq === this.turn && !this.awaitsError(given)) this.committed = this.sinks;
+  }
+
+  /** Everything is set up for the new epoch, at the seq and with the states that `interrupt` told. */
+  resume(): DriverInstruction[] {
+    this.interrupted = false;
+    return this.send();
+  }
+
   private put(seq: number, flags: number, payload: Uint8Array | null): DriverInstruction[] {
     for (const [edge, box] of this.sources) box.put({ edge, seq, part: 0, flags, payload });
     return this.send();
   }
 
   private send(): DriverInstruction[] {
-    return [...this.sources.values()].flatMap((box) => box.take().map((frame) => ({ do: "emit", frame }) as const));
+    if (this.interrupted) return [];
+    const frames = [...this.sources.values()].flatMap((box) => box.take());
+    for (const { edge, seq, payload } of frames) {
+      if (edge !== this.counted || payload === null) continue;
+      if (seq < this.sent) this.counts.replayed += 1;
+      else this.sent = seq + 1;
+    }
+    return frames.map((frame) => ({ do: "emit", frame }) as const);
   }
 
   // From the network
@@ -153,6 +237,7 @@ export class Driver {
     this.checkSeq(seq, this.inputEnded && seq === this.counts.items_in);
     const error = { seq, node, kind, cause, peer };
     if (this.over) return [];
+    if (seq < this.told && kind !== "lost") return [];
     // another node failed on it first, and its turn has passed
     if (seq < this.turn) return [kind === "lost" ? this.finish("failed", error) : { do: "seqFailed", error }];
     const known = this.errors.get(seq) ?? [];
@@ -161,6 +246,12 @@ export class Driver {
     }
     this.errors.set(seq, [...known, error]);
     return this.proceed();
+  }
+
+  /** A peer reports a node's state after a seq, or why there is none. Throws ProtocolError("bad-message"). */
+  checkpoint(node: string, seq: number, state: Uint8Array | null, fault: string): DriverInstruction[] {
+    this.retention.reported(node, seq, state, fault);
+    return [];
   }
 
   private checkSeq(seq: number, final: boolean): void {
@@ -181,22 +272,24 @@ export class Driver {
   taken(): DriverInstruction[] {
     if (!this.resultOut) throw new Error("no result is out");
     this.resultOut = false;
-    const given = this.sinks.head();
-    if (this.over || given === undefined) return [];
-    return [...this.pass(given), ...this.proceed()];
+    const given = this.out;
+    this.out = undefined;
+    if (this.over) return [];
+    return [...(given === undefined ? [] : this.pass(given)), ...this.proceed()];
   }
 
   /** Brings the next result, or the end, as far as it is known; gives back the credit of what is behind. */
   private proceed(): DriverInstruction[] {
     const instructions: DriverInstruction[] = [];
     while (!this.over && !this.resultOut) {
-      const given = this.sinks.head();
+      const given = (this.committed ?? this.sinks).head();
       if (given === undefined || this.awaitsError(given)) break;
-      if (given.payload === null) {
+      if (given.payload === null || this.isDuplicate(given)) {
         instructions.push(...this.pass(given));
       } else {
         instructions.push({ do: "result", seq: given.seq, part: this.parts, payload: given.payload });
         this.resultOut = true;
+        this.out = given;
         this.parts += 1;
         this.counts.results_out += 1;
       }
@@ -209,8 +302,19 @@ export class Driver {
     return instructions;
   }
 
+  /** Whether the application had this part in an earlier epoch; those are counted. */
+  private isDuplicate(given: Input): boolean {
+    if (given.seq === this.turn) {
+      this.heard += 1;
+      if (this.heard > this.parts) return false;
+    }
+    this.counts.duplicates_dropped += 1;
+    return true;
+  }
+
   /** Whether a seq ended as failed, and the error itself, on its own way here, has not come yet. */
   private awaitsError(given: Input): boolean {
+    if (given.seq < this.turn) return false;
     if (given.fault !== "" && !this.errors.has(given.seq)) {
       const error = { seq: given.seq, node: given.port, kind: "overflow", cause: given.fault, peer: HERE };
       this.errors.set(given.seq, [error]);
@@ -220,14 +324,18 @@ export class Driver {
 
   /** An input is behind; with it perhaps its seq, and with that perhaps the run. */
   private pass(given: Input): DriverInstruction[] {
-    this.sinks.done();
+    (this.committed ?? this.sinks).done();
     if (!(given.flags & Flag.END)) return [];
+    this.committed = undefined;
+    this.heard = 0;
+    if (given.seq < this.turn) return []; // it ended in an earlier epoch
     const final = (given.flags & Flag.FINAL) !== 0;
     const errors = this.errors.get(given.seq) ?? [];
     this.errors.delete(given.seq);
     if (!final) this.count(given, errors.length > 0);
     this.turn = given.seq + 1;
     this.parts = 0;
+    this.retention.passed(this.turn);
     if (errors[0] !== undefined && this.onError === "stop") return [this.finish("failed", errors[0])];
     const told: DriverInstruction[] = errors
       .filter((error) => error.kind !== "lost")
@@ -238,7 +346,6 @@ export class Driver {
   }
 
   private count(given: Input, failed: boolean): void {
-    this.bytes -= this.sizes.shift()!;
     if (failed) this.counts.failed += 1;
     else if (this.parts > 0) this.counts.done += 1;
     else if (given.flags & Flag.DROPPED) this.counts.dropped += 1;
@@ -251,9 +358,22 @@ export class Driver {
   }
 }
 
-function makeSinks(graph: Graph, creditBytes: number): Inbox {
+function makeSources(graph: Graph, creditBytes: number): Map<number, Outbox> {
+  const sources = [...graph.edges.entries()].filter(([, edge]) => edge.from === null);
+  return new Map(sources.map(([number]) => [number, new Outbox(number, false, creditBytes)]));
+}
+
+function makeSinks(graph: Graph, firstSeq: number, creditBytes: number, hold: boolean): Inbox {
   const edges = new Map([...graph.edges.entries()].filter(([, edge]) => edge.to === null));
-  const ports = [...edges.keys()].map((number) => new Port(number, creditBytes));
-  if (ports.length === 1) return new Stream(ports[0]!);
-  return new Gather(edges, ports, new Set([...edges.values()].map((edge) => edge.port)));
+  const ports = [...edges.keys()].map((number) => new Port(number, firstSeq, creditBytes));
+  const [only] = ports;
+  if (only !== undefined && ports.length === 1) {
+    return hold ? new Whole(only, edges.get(only.edge)!.port) : new Stream(only);
+  }
+  return new Gather(edges, ports, new Set([...edges.values()].map((edge) => edge.port)), firstSeq);
+}
+
+/** Whether a seq may come out otherwise when it is replayed. */
+function mayDiffer(graph: Graph): boolean {
+  return graph.nodes.some((node) => !node.deterministic) || graph.edges.some((edge) => edge.overflow !== "block");
 }

@@ -1,6 +1,7 @@
 /** The vocabulary of the run engine, as in mesh/run/events.py: frames go in and out, instructions come out. */
 
-export const Flag = { NONE: 0, END: 1, FINAL: 2, FAILED: 4, DROPPED: 8 } as const;
+/** CHECKPOINT: stateful nodes report their state after this seq. OF_SEQ: on every frame of a seq, or on none. */
+export const Flag = { NONE: 0, END: 1, FINAL: 2, FAILED: 4, DROPPED: 8, CHECKPOINT: 16, OF_SEQ: 18 } as const;
 
 /** One part on one edge, or, with payload null, only its end. */
 export interface Frame {
@@ -19,4 +20,14 @@ export type Instruction =
   | { do: "emit"; frame: Frame }
   | { do: "credit"; edge: number; bytes: number }
   | { do: "error"; node: string; seq: number; kind: string; cause: string }
+  | { do: "checkpoint"; node: string; seq: number; state: Uint8Array | null; fault: string }
   | { do: "fail"; reason: string };
+
+/** Where an epoch begins: its first seq, and the state of each stateful node before it (none: as it is made). */
+export interface Resumption {
+  firstSeq: number;
+  states: ReadonlyMap<string, Uint8Array>;
+}
+
+/** Of the first epoch of a run. */
+export const BEGINNING: Resumption = { firstSeq: 0, states: new Map() };

@@ -3,7 +3,7 @@
  *
  *     READY ─call─▶ RUNNING ─answered─▶ READY               one call at a time, and only with room on every out edge
  *                   RUNNING ─more─▶ HOLDING ─call─▶ RUNNING     a generator, between two steps
- *     READY ─save─▶ SAVING ─answered─▶ READY                a snapshot, between two inputs
+ *     READY ─save─▶ SAVING ─answered─▶ READY                a snapshot, between two inputs; at a checkpoint it is reported
  *                   RUNNING ─lost─▶ LOST ─recreated─▶ READY     a new instance; for a stateful node by way of:
  *           LOST ─restore─▶ RESTORING ─replay─▶ REPLAYING ─recreated─▶ READY    (outputs are discarded)
  *     LOST, … ─broken─▶ BROKEN                              beyond repair: whatever needs a call fails
@@ -62,8 +62,9 @@ export class NodeExecution {
   private op: Op = "process";
   /** Of the input at the head, only finish is left. */
   private processed = false;
+  /** The checkpoint that is still to be reported. */
+  private due: number | undefined;
   /** Of the next frame out. */
-  private seq = 0;
   private part = 0;
   /** Why no call can be made any more. */
   private broken = "";
@@ -72,8 +73,10 @@ export class NodeExecution {
     private readonly node: GraphNode,
     readonly inbox: Inbox,
     readonly outboxes: readonly Outbox[],
+    private seq: number,
+    state: Uint8Array | null,
   ) {
-    this.journal = node.stateful && node.snapshots ? new Journal() : undefined;
+    this.journal = node.stateful && node.snapshots ? new Journal(state) : undefined;
   }
 
   private to(event: string): void {
@@ -90,9 +93,11 @@ export class NodeExecution {
     while (FREE.has(this.state) && this.outboxes.every((box) => box.hasRoom)) {
       if (this.state === "HOLDING") {
         instructions.push(this.call("next"));
-      } else if (this.state === "READY" && this.journal?.isFull) {
+      } else if (this.state === "READY" && (this.journal?.isFull || this.due !== undefined)) {
         this.to("save");
         instructions.push(this.ask("snapshot"));
+      } else if (this.state === "BROKEN" && this.due !== undefined) {
+        instructions.push(...this.checkpoint(null, this.broken));
       } else {
         const given = this.inbox.head();
         if (given === undefined) break;
@@ -141,6 +146,7 @@ export class NodeExecution {
     for (const box of this.outboxes) box.put({ edge: box.edge, seq: this.seq, part: this.part, flags, payload });
     this.part += 1;
     if (flags & Flag.END) {
+      if (flags & Flag.CHECKPOINT && this.journal !== undefined) this.due = this.seq;
       this.seq += 1;
       this.part = 0;
       if (flags & Flag.FINAL) this.to("end");
@@ -151,7 +157,7 @@ export class NodeExecution {
   private end(given: Input): void {
     if (given.flags & Flag.END) {
       const bad = given.flags & Flag.FAILED || given.flags & Flag.DROPPED;
-      this.put(Flag.END | (given.flags & Flag.FINAL) | bad, null);
+      this.put(Flag.END | (given.flags & Flag.OF_SEQ) | bad, null);
     }
   }
 
@@ -165,9 +171,9 @@ export class NodeExecution {
     if (wrong !== "") return this.callFailed(given, "answer", wrong);
     this.to(more ? "more" : "answered");
     const closes = !more && (given.flags & Flag.END) !== 0 && (this.op === "finish" || !this.wantsFinish(given));
-    const final = given.flags & Flag.FINAL;
+    const lasting = given.flags & Flag.OF_SEQ;
     for (const [index, payload] of parts.entries()) {
-      this.put(final | (closes && index === parts.length - 1 ? Flag.END : Flag.NONE), payload);
+      this.put(lasting | (closes && index === parts.length - 1 ? Flag.END : Flag.NONE), payload);
     }
     if (closes && parts.length === 0) this.end(given);
     if (!more) this.consumed(given, closes);
@@ -212,7 +218,7 @@ export class NodeExecution {
     if (this.state === "SAVING" && !gone) {
       this.to("answered");
       this.journal?.spoiled(`its snapshot failed: ${cause}`);
-      return [];
+      return this.checkpoint(null, `its snapshot failed: ${cause}`);
     }
     if (this.state === "SAVING") return this.break(`it was lost making a snapshot: ${cause}`);
     if (this.state === "LOST") return this.break(`it could not be made anew: ${cause}`);
@@ -226,7 +232,7 @@ export class NodeExecution {
 
   /** An item error: the seq ends here; what was made of it already stays. */
   private fail(given: Input, kind: string, cause: string): Instruction[] {
-    this.put(Flag.END | Flag.FAILED | (given.flags & Flag.FINAL), null);
+    this.put(Flag.END | Flag.FAILED | (given.flags & Flag.OF_SEQ), null);
     this.processed = false;
     this.inbox.done();
     const error: Instruction = { do: "error", node: this.node.id, seq: given.seq, kind, cause: shorten(cause) };
@@ -288,7 +294,15 @@ export class NodeExecution {
   snapshotted(snapshot: Uint8Array): Instruction[] {
     this.to("answered");
     this.journal?.saved(snapshot);
-    return [];
+    if (snapshot.length <= limits.MAX_CHECKPOINT_BYTES) return this.checkpoint(snapshot, "");
+    return this.checkpoint(null, `its state has ${snapshot.length} bytes, more than ${limits.MAX_CHECKPOINT_BYTES}`);
+  }
+
+  private checkpoint(state: Uint8Array | null, fault: string): Instruction[] {
+    if (this.due === undefined) return [];
+    const seq = this.due;
+    this.due = undefined;
+    return [{ do: "checkpoint", node: this.node.id, seq, state, fault: shorten(fault) }];
   }
 }
 

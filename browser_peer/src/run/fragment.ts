@@ -11,19 +11,27 @@
 
 import { ProtocolError } from "../errors";
 import limits from "../generated/limits.json";
-import type { Frame, Instruction } from "./events";
+import { BEGINNING, type Frame, type Instruction, type Resumption } from "./events";
 import { NodeExecution, type State } from "./execution";
 import type { Edge, Graph, GraphNode } from "./graph";
 import { Gather, type Inbox, Port, Stream } from "./inbox";
 import { Outbox } from "./outbox";
 
-/** `local` names the nodes of `graph` that run here, each in one instance, which the caller made beforehand. */
+/**
+ * `local` names the nodes of `graph` that run here, each in one instance, which the caller made beforehand; stateful ones
+ * have the states of `resumption`, whose first seq is the first that comes in.
+ */
 export class Fragment {
   private readonly nodes = new Map<string, NodeExecution>();
   private readonly receivers = new Map<number, NodeExecution>();
   private readonly senders = new Map<number, { node: NodeExecution; box: Outbox }>();
 
-  constructor(graph: Graph, local: Iterable<string>, creditBytes: number = limits.EDGE_CREDIT_BYTES) {
+  constructor(
+    graph: Graph,
+    local: Iterable<string>,
+    { firstSeq, states }: Resumption = BEGINNING,
+    creditBytes: number = limits.EDGE_CREDIT_BYTES,
+  ) {
     const here = new Set(local);
     const inbound = new Map<string | null, Map<number, Edge>>(graph.nodes.map((node) => [node.id, new Map()]));
     const outbound = new Map<string | null, Map<number, Edge>>(graph.nodes.map((node) => [node.id, new Map()]));
@@ -32,9 +40,9 @@ export class Fragment {
       outbound.get(edge.from)?.set(number, edge);
     }
     for (const node of graph.nodes.filter((each) => here.has(each.id))) {
-      const inbox = makeInbox(node, inbound.get(node.id)!, creditBytes);
+      const inbox = makeInbox(node, inbound.get(node.id)!, firstSeq, creditBytes);
       const outboxes = makeOutboxes(outbound.get(node.id)!, creditBytes);
-      this.nodes.set(node.id, new NodeExecution(node, inbox, outboxes));
+      this.nodes.set(node.id, new NodeExecution(node, inbox, outboxes, firstSeq, states.get(node.id) ?? null));
     }
     for (const node of this.nodes.values()) {
       for (const edge of node.inbox.ports.keys()) this.receivers.set(edge, node);
@@ -169,9 +177,9 @@ export class Fragment {
   }
 }
 
-function makeInbox(node: GraphNode, edges: ReadonlyMap<number, Edge>, creditBytes: number): Inbox {
-  const ports = [...edges.keys()].map((number) => new Port(number, creditBytes));
-  return node.join ? new Gather(edges, ports, new Set(node.optional)) : new Stream(ports[0]!);
+function makeInbox(node: GraphNode, edges: ReadonlyMap<number, Edge>, firstSeq: number, creditBytes: number): Inbox {
+  const ports = [...edges.keys()].map((number) => new Port(number, firstSeq, creditBytes));
+  return node.join ? new Gather(edges, ports, new Set(node.optional), firstSeq) : new Stream(ports[0]!);
 }
 
 function makeOutboxes(edges: ReadonlyMap<number, Edge>, creditBytes: number): Outbox[] {

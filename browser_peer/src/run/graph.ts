@@ -61,6 +61,8 @@ export interface Plan {
   steps: PlanStep[];
   latency_ms: number;
   why: Record<string, Candidate[]>;
+  /** What a person should know before it is run; absent where the planner is older. */
+  warnings?: string[];
 }
 
 /** The graph of a value that came from outside; throws an Error that says what an engine could stumble over. */

@@ -7,7 +7,7 @@ import { Flag, type Frame } from "./events";
 import type { Edge } from "./graph";
 import { cost } from "./outbox";
 
-const KNOWN = Flag.END | Flag.FINAL | Flag.FAILED | Flag.DROPPED;
+const KNOWN = Flag.END | Flag.FINAL | Flag.FAILED | Flag.DROPPED | Flag.CHECKPOINT;
 
 /**
  * One thing to do: a part to process (`payload`), the end of its seq (`Flag.END`), or both at once. `fault` says why the
@@ -21,20 +21,20 @@ export interface Input {
   port: string;
 }
 
-/** One edge: its frames, in order, until they are consumed. Memory is bounded by the credit of the sender. */
+/** One edge: its frames, in order from `seq` on, until they are consumed. Memory is bounded by the credit of the sender. */
 export class Port {
   readonly frames: Frame[] = [];
   /** Received, and not given back. */
   private outstanding = 0;
   /** Consumed, and not given back. */
   private owed = 0;
-  private seq = 0;
   private part = 0;
-  private seqFinal = false;
+  private seqFlags: number = Flag.NONE;
   private ended = false;
 
   constructor(
     readonly edge: number,
+    private seq: number,
     private readonly creditBytes: number,
   ) {}
 
@@ -46,11 +46,11 @@ export class Port {
     }
     this.outstanding += cost(frame);
     this.part += 1;
-    this.seqFinal = (frame.flags & Flag.FINAL) !== 0;
+    this.seqFlags = frame.flags & Flag.OF_SEQ;
     if (frame.flags & Flag.END) {
       this.seq += 1;
       this.part = 0;
-      this.ended = this.seqFinal;
+      this.ended = (frame.flags & Flag.FINAL) !== 0;
     }
     this.frames.push(frame);
   }
@@ -65,8 +65,9 @@ export class Port {
     if (flags & Flag.DROPPED && (frame.part > 0 || flags & (Flag.FINAL | Flag.FAILED))) {
       return "only whole seqs are dropped, and the final one never";
     }
-    if (frame.part > 0 && ((flags & Flag.FINAL) !== 0) !== this.seqFinal) {
-      return "a seq is final from its first part on, or not at all";
+    if ((flags & Flag.OF_SEQ) === Flag.OF_SEQ) return "the final seq has no checkpoint";
+    if (frame.part > 0 && (flags & Flag.OF_SEQ) !== this.seqFlags) {
+      return "a seq is final, or has a checkpoint, from its first part on, or not at all";
     }
     if (this.outstanding > 0 && this.outstanding + cost(frame) > this.creditBytes) {
       return `beyond the credit of ${this.creditBytes} bytes`;
@@ -132,6 +133,68 @@ export class Stream extends Inbox {
 }
 
 /**
+ * A single edge, whose parts are inputs only once their seq has ended: so they all come from one execution.
+ *
+ * Every input of a seq that failed has `Flag.FAILED`. The parts of one seq are bounded as those of a join are.
+ */
+export class Whole extends Inbox {
+  readonly ports: ReadonlyMap<number, Port>;
+  private frames: Frame[] = [];
+  private bytes = 0;
+  private bad: number = Flag.NONE;
+  private whole = false;
+  private fault = "";
+
+  constructor(
+    private readonly port: Port,
+    private readonly name: string,
+  ) {
+    super();
+    this.ports = new Map([[port.edge, port]]);
+  }
+
+  override accept(frame: Frame): void {
+    super.accept(frame);
+    this.gather();
+  }
+
+  private gather(): void {
+    while (this.port.frames.length > 0 && !this.whole) {
+      const frame = this.port.consume();
+      this.bytes += frame.payload?.length ?? 0;
+      this.bad |= frame.flags & Flag.FAILED;
+      this.whole = (frame.flags & Flag.END) !== 0;
+      if (this.fault === "") this.frames.push(frame);
+      if (this.frames.length > limits.MAX_JOIN_PARTS || this.bytes > limits.MAX_JOIN_BYTES) {
+        this.fault = `more than ${limits.MAX_JOIN_PARTS} parts or ${limits.MAX_JOIN_BYTES} bytes of one seq to hold back`;
+        this.frames = [];
+      }
+      if (this.fault !== "" && this.whole) {
+        const flags = (frame.flags & Flag.OF_SEQ) | Flag.END | Flag.FAILED;
+        this.frames.push({ edge: frame.edge, seq: frame.seq, part: 0, flags, payload: null });
+      }
+    }
+  }
+
+  head(): Input | undefined {
+    const frame = this.frames[0];
+    if (!this.whole || frame === undefined) return undefined;
+    const { seq, flags, payload } = frame;
+    return { seq, flags: flags | this.bad, payload, fault: this.fault, port: this.name };
+  }
+
+  done(): void {
+    this.frames.shift();
+    if (this.frames.length > 0) return;
+    this.bytes = 0;
+    this.bad = Flag.NONE;
+    this.whole = false;
+    this.fault = "";
+    this.gather();
+  }
+}
+
+/**
  * Several edges: an input for each seq, once all have ended it; its payload is the map of the ports with parts.
  *
  * What belongs to the seq being gathered is consumed as it comes in, so no edge can hold up another. There is no payload
@@ -139,7 +202,6 @@ export class Stream extends Inbox {
  */
 export class Gather extends Inbox {
   readonly ports: ReadonlyMap<number, Port>;
-  private seq = 0;
   private ready: Input | undefined;
   private flags = 0;
   private open = new Set<number>();
@@ -153,10 +215,11 @@ export class Gather extends Inbox {
     private readonly edges: ReadonlyMap<number, Edge>,
     ports: readonly Port[],
     private readonly optional: ReadonlySet<string>,
+    private seq: number,
   ) {
     super();
     this.ports = new Map(ports.map((port) => [port.edge, port]));
-    this.start(0);
+    this.start(seq);
   }
 
   private start(seq: number): void {
@@ -182,7 +245,7 @@ export class Gather extends Inbox {
     const port = this.ports.get(edge)!;
     while (port.frames.length > 0 && this.open.has(edge)) {
       const frame = port.consume();
-      this.flags |= frame.flags & (Flag.FINAL | Flag.FAILED | Flag.DROPPED);
+      this.flags |= frame.flags & ~Flag.END;
       if (frame.payload !== null && this.fault === "") this.add(edge, frame.payload);
       if (frame.flags & Flag.END) this.open.delete(edge);
     }

@@ -2,13 +2,17 @@
 
 import limits from "../generated/limits.json";
 
-/** Kept for one node that makes snapshots. `fault` says why it could not be brought back now (empty: it could). */
+/**
+ * Kept for one node that makes snapshots; `snapshot` is the state that it began with, if any. `fault` says why it could not
+ * be brought back now (empty: it could).
+ */
 export class Journal {
-  snapshot: Uint8Array | null = null;
   fault = "";
   private processedSince: Uint8Array[] = [];
   private count = 0;
   private bytes = 0;
+
+  constructor(public snapshot: Uint8Array | null) {}
 
   /** What was processed since the snapshot, in order. */
   get inputs(): readonly Uint8Array[] {

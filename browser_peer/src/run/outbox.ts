@@ -86,7 +86,7 @@ export class Outbox {
     for (const frame of this.waiting) {
       if (!droppable.has(frame.seq)) kept.push(frame);
       else if (frame.flags & Flag.END) {
-        const flags = Flag.END | (frame.flags & Flag.FAILED || Flag.DROPPED);
+        const flags = Flag.END | (frame.flags & Flag.CHECKPOINT) | (frame.flags & Flag.FAILED || Flag.DROPPED);
         kept.push({ edge: this.edge, seq: frame.seq, part: 0, flags, payload: null });
       }
     }

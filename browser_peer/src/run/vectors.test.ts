@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import traces from "../../../tests/vectors/run.json";
 import { ProtocolError } from "../errors";
 import { Driver, type DriverInstruction, type Failure, type OnError } from "./driver";
-import type { Frame, Instruction } from "./events";
+import type { Frame, Instruction, Resumption } from "./events";
 import { Fragment } from "./fragment";
 import type { Edge, Graph, GraphNode } from "./graph";
 
@@ -17,6 +17,8 @@ interface Trace {
   };
   credit_bytes: number;
   local?: string[];
+  first_seq?: number;
+  states?: Record<string, string>;
   on_error?: OnError;
   steps: ({ event: [string, ...unknown[]] } & Outcome)[];
   counts: unknown;
@@ -72,8 +74,18 @@ function failure({ seq, node, kind, cause, peer }: Failure): Written {
   return [seq, node, kind, cause, peer];
 }
 
-function write(each: Instruction | DriverInstruction): Written {
+type Told = Instruction | DriverInstruction | ({ do: "resumption" } & Resumption);
+
+function write(each: Told): Written {
   switch (each.do) {
+    case "resumption":
+      return [
+        "resumption",
+        each.firstSeq,
+        Object.fromEntries([...each.states].map(([node, state]) => [node, hex(state)])),
+      ];
+    case "checkpoint":
+      return ["checkpoint", each.node, each.seq, hex(each.state), each.fault];
     case "call":
       return ["call", each.node, each.op, hex(each.payload)];
     case "recreate":
@@ -108,7 +120,7 @@ const FRAGMENT_EVENTS: Record<string, (engine: Fragment, ...args: never[]) => In
   failed: (engine, node: string, kind: string, cause: string) => engine.failed(node, kind, cause),
 };
 
-const DRIVER_EVENTS: Record<string, (engine: Driver, ...args: never[]) => DriverInstruction[]> = {
+const DRIVER_EVENTS: Record<string, (engine: Driver, ...args: never[]) => Told[]> = {
   frame: (engine, frame: Parameters<typeof readFrame>[0]) => engine.frame(readFrame(frame)),
   credit: (engine, edge: number, amount: number) => engine.credit(edge, amount),
   error: (engine, ...args: Parameters<Driver["error"]>) => engine.error(...args),
@@ -116,9 +128,13 @@ const DRIVER_EVENTS: Record<string, (engine: Driver, ...args: never[]) => Driver
   finish_input: (engine) => engine.finishInput(),
   taken: (engine) => engine.taken(),
   fail: (engine, reason: string) => engine.fail(reason),
+  interrupt: (engine) => [{ do: "resumption", ...engine.interrupt() }],
+  resume: (engine) => engine.resume(),
+  checkpoint: (engine, node: string, seq: number, state: string | null, fault: string) =>
+    engine.checkpoint(node, seq, state === null ? null : bytes(state), fault),
 };
 
-function outcome(call: () => (Instruction | DriverInstruction)[]): Outcome {
+function outcome(call: () => Told[]): Outcome {
   try {
     return { gives: call().map(write) };
   } catch (error) {
@@ -127,9 +143,17 @@ function outcome(call: () => (Instruction | DriverInstruction)[]): Outcome {
   }
 }
 
-function play({ graph, local, on_error, credit_bytes, steps, counts }: Trace): void {
+function play({ graph, local, on_error, credit_bytes, steps, counts, ...trace }: Trace): void {
   if (local !== undefined) {
-    const fragment = new Fragment(readGraph(graph), local, credit_bytes);
+    const fragment = new Fragment(
+      readGraph(graph),
+      local,
+      {
+        firstSeq: trace.first_seq ?? 0,
+        states: new Map(Object.entries(trace.states ?? {}).map(([node, state]) => [node, bytes(state)])),
+      },
+      credit_bytes,
+    );
     for (const { event, ...expected } of steps) {
       const [name, ...args] = event;
       expect(outcome(() => FRAGMENT_EVENTS[name]!(fragment, ...(args as never[])))).toEqual(expected);

@@ -1,0 +1,124 @@
+"""One epoch of a run, as its driver sees it: who runs what, this peer's own part, and the setting up of all parts."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mesh.errors import LinkError, RunError
+from mesh.ids import DRIVER, NodeId, PeerId, RunId
+from mesh.limits import SETUP_TIMEOUT_S
+from mesh.manifest.graph import Graph, to_value
+from mesh.peer.placement import Placement
+from mesh.peer.site import Ends, Outside, RunKey, Site
+from mesh.protocol import messages
+from mesh.run.driver import OnError
+from mesh.run.retention import Resumption
+
+if TYPE_CHECKING:
+    from mesh.peer.peer import Peer
+
+
+class Owner(Ends, Outside, Protocol):
+    """The run."""
+
+    def lost(self, peer: PeerId, reason: str) -> None: ...
+
+
+class Epoch:
+    """``plan`` has the number of the epoch; ``reason`` says why it began."""
+
+    def __init__(
+        self,
+        peer: "Peer",
+        key: RunKey,
+        graph: Graph,
+        plan: Mapping[str, Any],
+        *,
+        reason: str,
+        resumption: Resumption,
+        on_error: OnError,
+        owner: Owner,
+    ) -> None:
+        self.number: int = plan["epoch"]
+        self.reason = reason
+        self.placement = Placement.from_plan(graph, peer.id, plan)
+        self.workers = self.placement.peers() - {peer.id}
+        self.names = {worker: peer.name_of(worker) for worker in self.workers} | {peer.id: DRIVER}
+        self._peer, self._key, self._owner = peer, key, owner
+        self._resumption = resumption
+        self._body = {
+            "graph": to_value(graph),
+            "plan": {"epoch": self.number, "steps": plan["steps"]},
+            "names": self.names,
+            "on_error": on_error,
+            "from_seq": resumption.first_seq,
+        }
+        self._ready: dict[PeerId, asyncio.Future[None]] = {}
+        self.site = Site(
+            key,
+            self.number,
+            graph,
+            self.placement,
+            me=peer.id,
+            runtimes=peer.runtimes,
+            outside=owner,
+            ends=owner,
+            resumption=resumption,
+        )
+
+    async def set_up(self) -> None:
+        """All parts at once; raises RunError where one of them cannot be set up."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.site.host.setup())
+                for worker in self.workers:
+                    group.create_task(self._start(worker))
+        except ExceptionGroup as errors:
+            raise RunError(str(errors.exceptions[0])) from errors.exceptions[0]
+
+    async def _start(self, worker: PeerId) -> None:
+        """START, and the worker's READY. Who cannot be linked to after a loss is most likely lost too."""
+        ready = self._ready[worker] = asyncio.get_running_loop().create_future()
+        try:
+            await self._peer.link_to(worker)
+        except LinkError as error:
+            if self.number == 1:
+                raise
+            self._owner.lost(worker, str(error))
+        states = self._resumption.states
+        own = {node: states[node] for node in self.placement.runtimes_on(worker) if node in states}
+        self._peer.post(worker, messages.Start(*self.address(), {**self._body, "states": own}))
+        try:
+            await asyncio.wait_for(ready, SETUP_TIMEOUT_S)
+        except TimeoutError:
+            name = self.names[worker]
+            raise RunError(f"{name} did not set up its nodes within {SETUP_TIMEOUT_S:.0f} s") from None
+
+    def answered(self, worker: PeerId, refusal: str = "") -> None:
+        """READY, or REFUSED with its reason."""
+        future = self._ready.get(worker)
+        if future is None or future.done():
+            return
+        if refusal:
+            future.set_exception(RunError(f"{self.names[worker]} refused: {refusal}"))
+        else:
+            future.set_result(None)
+
+    def stop(self, workers: Collection[PeerId], text: str) -> None:
+        """Frees what these workers hold of the run."""
+        for worker in workers:
+            self._peer.post(worker, messages.Stop(*self.address(), text))
+
+    async def close(self) -> None:
+        """Ends this peer's own part."""
+        await self.site.close()
+        self._peer.learn(self.site.host.costs())
+
+    def address(self) -> tuple[PeerId, RunId, int]:
+        """How messages of this epoch begin."""
+        return self._key.driver, self._key.run, self.number
+
+    def seats(self) -> dict[NodeId, list[str]]:
+        """The names of the peers that run each node."""
+        placed = self.placement.seats_of_last_step()
+        return {node: [self.names[seat.peer] for seat in seats] for node, seats in placed.items()}

@@ -1,0 +1,86 @@
+"""What a run says of itself: its receipt (the contract's form), and the line on the dashboard (docs/wire.md, 6)."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mesh.errors import ItemError
+from mesh.ids import DRIVER, NodeId, RunId
+from mesh.manifest.graph import Graph
+from mesh.peer.driving.epoch import Epoch
+from mesh.peer.host import summaries
+from mesh.protocol import messages
+from mesh.run.driver import Counts
+
+
+def summary(
+    run: RunId,
+    name: str,
+    state: str,
+    *,
+    epochs: Sequence[Epoch],
+    counts: Counts,
+    stats: Mapping[Any, messages.Times],
+    errors: int,
+    reason: str,
+) -> dict[str, Any]:
+    """``run`` of a report; ``reason``: why the run failed, or stands still."""
+    return {
+        "id": run,
+        "name": name,
+        "state": state,
+        "items_in": counts.items_in,
+        "results_out": counts.results_out,
+        "errors": errors,
+        "placement": epochs[-1].seats() if epochs else {},
+        "node_ms": _node_ms(epochs, stats),
+        **({"reason": reason} if reason else {}),
+    }
+
+
+def _node_ms(epochs: Sequence[Epoch], stats: Mapping[Any, messages.Times]) -> dict[NodeId, Any]:
+    """Times of each node's calls, where it runs now: here, and on the workers that told theirs."""
+    times: dict[NodeId, Any] = dict(summaries(epochs[-1].site.host.times)) if epochs else {}
+    for nodes, _ in stats.values():
+        times |= nodes
+    return times
+
+
+def _link_bytes(epochs: Sequence[Epoch], stats: Mapping[Any, messages.Times]) -> dict[str, int]:
+    """What the driver sent in all epochs, and what the workers of the last one did."""
+    links: Counter[str] = Counter()
+    for epoch in epochs:
+        links.update({f"{DRIVER}->{epoch.names[to]}": count for to, count in epoch.site.sent.items()})
+    for _, sent in stats.values():
+        links.update(sent)
+    return dict(links)
+
+
+def write_receipt(
+    run: RunId,
+    status: str,
+    *,
+    graph: Graph | None,
+    epochs: Sequence[Epoch],
+    counts: Counts,
+    stats: Mapping[Any, messages.Times],
+    failures: Sequence[ItemError],
+    error: Exception | None,
+) -> dict[str, Any]:
+    """The contract's form, and ``dropped``, ``errors`` and perhaps ``reason``."""
+    return {
+        "run_id": run,
+        "status": status,
+        "items_in": counts.items_in,
+        "results_out": counts.results_out,
+        "seqs": {"done": counts.done, "filtered": counts.filtered, "failed": counts.failed},
+        "dropped": counts.dropped,
+        "replayed": counts.replayed,
+        "duplicates_dropped": counts.duplicates_dropped,
+        "epochs": [{"epoch": each.number, "reason": each.reason, "placement": each.seats()} for each in epochs],
+        "execution_order": list(graph.order) if graph else [],
+        "node_ms": _node_ms(epochs, stats),
+        "link_bytes": _link_bytes(epochs, stats),
+        "errors": [{"seq": each.seq, "node": each.node, "peer": each.peer, "cause": each.cause} for each in failures],
+        **({"reason": str(error)} if error else {}),
+    }

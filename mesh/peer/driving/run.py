@@ -1,0 +1,403 @@
+"""A run that this peer drives: plan, start everywhere, feed, gather, receipt.
+
+The loss of a worker begins a new epoch: a new plan without it, everything set up anew, and what was not finished again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mesh.errors import ItemError, ProtocolError, RunError, ValueFault
+from mesh.ids import DRIVER, PeerId, new_run_id
+from mesh.limits import (
+    HEARTBEAT_S,
+    RUN_REPORT_INTERVAL_S,
+    STATS_TIMEOUT_S,
+    SUSPECT_AFTER_S,
+)
+from mesh.manifest.graph import Graph
+from mesh.peer.driving.epoch import Epoch
+from mesh.peer.driving.items import Items, Manifest, RunResult, each
+from mesh.peer.driving.planning import plan_anew
+from mesh.peer.driving.receipt import summary, write_receipt
+from mesh.peer.site import RunKey, Site
+from mesh.protocol import messages
+from mesh.run.driver import Counts, Driver, DriverInstruction, Failure, Finished, OnError, Result, SeqFailed
+from mesh.run.events import Checkpoint, Emit, Frame, GiveCredit, ReportError
+from mesh.run.retention import Resumption
+from mesh.values import encode
+
+if TYPE_CHECKING:
+    from mesh.peer.peer import Peer
+
+
+class Run:
+    """Iterate it for its results, in (seq, part) order; what ended it badly is raised at the end.
+
+    ``plan`` and ``graph`` are there from the first result on, ``receipt`` (the contract's form) at the end.
+    """
+
+    def __init__(
+        self,
+        peer: "Peer",
+        manifest: Manifest,
+        items: Items,
+        *,
+        on_error: OnError = "stop",
+        pins: Mapping[str, str] | None = None,
+        on_failure: Callable[[ItemError], None] | None = None,
+    ) -> None:
+        self.key = RunKey(peer.id, new_run_id())
+        self.name = ""
+        self.plan: dict[str, Any] | None = None
+        self.graph: Graph | None = None
+        self.receipt: dict[str, Any] | None = None
+        self.failures: list[ItemError] = []
+        self._peer = peer
+        self._manifest, self._items, self._pins = manifest, items, pins
+        self._on_error: OnError = on_error
+        self._on_failure = on_failure
+        self._driver: Driver | None = None
+        self._epochs: list[Epoch] = []
+        self._lost: set[PeerId] = set()  # and not come back
+        self._loss = ""  # that is still to be dealt with
+        self._interrupted = ""  # by which loss; until the next epoch is set up, nothing of the run moves
+        self._stats: dict[PeerId, messages.Times] = {}
+        self._result: Result | None = None
+        self._phase = "planning"
+        self._status = ""
+        self._error: Exception | None = None
+        self._arrived = asyncio.Event()  # a result, or the very end: the application waits
+        self._room = asyncio.Event()  # for another item: the source waits
+        self._disturbed = asyncio.Event()  # by the end, or by a loss
+        self._told = asyncio.Event()  # the times of a worker
+        self._task = peer.background(self._main())
+
+    # For the application
+
+    def __aiter__(self) -> AsyncIterator[RunResult]:
+        return self
+
+    async def __anext__(self) -> RunResult:
+        try:
+            while self._result is None:
+                if self._task.done():
+                    if self._error is not None:
+                        raise self._error
+                    raise StopAsyncIteration
+                self._arrived.clear()
+                await self._arrived.wait()
+        except asyncio.CancelledError:
+            await self.cancel()
+            raise
+        result, self._result = self._result, None
+        assert self._driver is not None
+        self._carry_out(self._driver.taken())
+        return RunResult(result.seq, result.part, result.payload)
+
+    async def cancel(self) -> None:
+        """Ends the run everywhere; what is queued for it is dropped."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    # The course of the run
+
+    async def _main(self) -> None:
+        tasks = [asyncio.create_task(self._report_regularly())]
+        try:
+            await self._prepare()
+            self._phase = "running"
+            tasks.append(asyncio.create_task(self._feed()))
+            while not self._status:  # the end may come while the source of the items is silent
+                await (self._recover() if self._loss else self._disturbance())
+        except asyncio.CancelledError:
+            self._end("cancelled", RunError("the run was cancelled"))
+        except Exception as error:
+            self._end("failed", error)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._close()
+
+    async def _disturbance(self) -> None:
+        self._disturbed.clear()
+        await self._disturbed.wait()
+
+    async def _prepare(self) -> None:
+        """The first plan, and the first epoch."""
+        planned = await self._peer.plan(self._manifest, pins=self._pins)
+        self.name, self.graph = planned.name, planned.graph
+        self._phase = "connecting"
+        self._driver = Driver(planned.graph, on_error=self._on_error)
+        await self._set_up(self._next_epoch(planned.plan, "start", Resumption(0, {})))
+
+    def _next_epoch(self, plan: Mapping[str, Any], reason: str, resumption: Resumption) -> Epoch:
+        assert self.graph is not None
+        self.plan = {**plan, "epoch": len(self._epochs) + 1}
+        epoch = Epoch(
+            self._peer,
+            self.key,
+            self.graph,
+            self.plan,
+            reason=reason,
+            resumption=resumption,
+            on_error=self._on_error,
+            owner=self,
+        )
+        self._epochs.append(epoch)
+        return epoch
+
+    async def _set_up(self, epoch: Epoch) -> None:
+        """Answers early where somebody is lost meanwhile; raises RunError where a part cannot be set up."""
+        setting_up = asyncio.create_task(epoch.set_up())
+        setting_up.add_done_callback(lambda _: self._disturbed.set())
+        try:
+            while not (setting_up.done() or self._loss or self._status):
+                await self._disturbance()
+            if setting_up.done() and not self._loss:
+                setting_up.result()
+        finally:
+            setting_up.cancel()
+            await asyncio.gather(setting_up, return_exceptions=True)
+
+    # A loss
+
+    async def _recover(self) -> None:
+        """A new epoch, without who was lost."""
+        assert self._driver is not None
+        reason, self._loss = self._loss, ""
+        if self._driver.fault:
+            raise RunError(f"{reason}; {self._driver.fault}, so the run cannot go on")
+        resumption = self._driver.interrupt()
+        self._interrupted = reason
+        before = self._epochs[-1]
+        await before.close()
+        planned = await plan_anew(
+            lambda: self._peer.plan(self._manifest, pins=self._pins, without=self._lost),
+            reason=reason,
+            nodes=[node for peer in sorted(self._lost) for node in before.placement.runtimes_on(peer)],
+        )
+        if planned.graph != self.graph:
+            raise RunError(f"{reason}; the room's node types are not any more what they were when the run began")
+        epoch = self._next_epoch(planned.plan, reason, resumption)
+        before.stop(before.workers - epoch.workers, reason)
+        self._peer.log(f"run {self.key.run}: epoch {epoch.number}, since {reason}")
+        await self._set_up(epoch)
+        if not (self._loss or self._status):
+            self._interrupted = ""
+            self._carry_out(self._driver.resume())
+
+    async def _feed(self) -> None:
+        """Admits items until there are no more; what their source raises ends the run."""
+        try:
+            await self._admit_all()
+        except Exception as error:
+            self._end("failed", error)
+
+    async def _admit_all(self) -> None:
+        """As the window and the credit of the sources allow."""
+        driver = self._driver
+        assert driver is not None
+        number = 0
+        async for item in each(self._items):
+            try:
+                payload = encode(item)
+            except ValueFault as error:
+                raise ValueFault(f"item {number}: {error}") from None
+            number += 1
+            while not (self._status or driver.can_admit()):
+                self._room.clear()
+                await self._room.wait()
+            if self._status:
+                return
+            self._carry_out(driver.admit(payload))
+        self._carry_out(driver.finish_input())
+
+    async def _close(self) -> None:
+        """Frees the run everywhere and writes the receipt."""
+        if self._epochs:
+            if self._status == "done" or isinstance(self._error, ItemError):
+                await self._gather_stats()
+            epoch = self._epochs[-1]
+            epoch.stop(epoch.workers, self._status)
+            await epoch.close()
+        self.receipt = write_receipt(
+            self.key.run,
+            self._status,
+            graph=self.graph,
+            epochs=self._epochs,
+            counts=self._counts(),
+            stats=self._stats,
+            failures=self.failures,
+            error=self._error,
+        )
+        self._peer.run_ended(self)
+        self._report()
+        self._arrived.set()
+
+    async def _gather_stats(self) -> None:
+        workers = self._epochs[-1].workers
+        for worker in workers:
+            self._peer.post(worker, messages.Stats(self.key.driver, self.key.run))
+        try:
+            async with asyncio.timeout(STATS_TIMEOUT_S):
+                while self._stats.keys() < workers:
+                    self._told.clear()
+                    await self._told.wait()
+        except TimeoutError:
+            self._peer.log("a worker did not report its times; the receipt lacks them")
+
+    def _end(self, status: str, error: Exception | None = None) -> None:
+        if not self._status:
+            self._status, self._error = status, error
+        self._disturbed.set()
+        self._room.set()
+
+    # What the engines want done
+
+    def _carry_out(self, instructions: Sequence[DriverInstruction]) -> None:
+        assert self._driver is not None
+        for instruction in instructions:
+            match instruction:
+                case Emit() | GiveCredit():
+                    self._epochs[-1].site.execute([instruction])
+                case Result():
+                    self._result = instruction
+                    self._arrived.set()
+                case SeqFailed(failure):
+                    error = self._failed_item(failure)
+                    if self._on_failure is not None:
+                        self._on_failure(error)
+                case Finished(status, failure, reason):
+                    ending = RunError(reason) if reason else None
+                    self._end(status, self._failed_item(failure) if failure is not None else ending)
+        if not self._room.is_set() and self._driver.can_admit():
+            self._room.set()
+
+    def _failed_item(self, failure: Failure) -> ItemError:
+        error = ItemError(run=self.key.run, seq=failure.seq, node=failure.node, peer=failure.peer, cause=failure.cause)
+        self.failures.append(error)
+        return error
+
+    # What this peer's own part says; between two epochs it is the part of the one that is over
+
+    def frame(self, frame: Frame) -> None:
+        """A frame of a result edge."""
+        assert self._driver is not None
+        if not self._interrupted:
+            self._carry_out(self._driver.frame(frame))
+
+    def credit(self, edge: int, amount: int) -> None:
+        """Credit of a source edge."""
+        assert self._driver is not None
+        if not self._interrupted:
+            self._carry_out(self._driver.credit(edge, amount))
+
+    def send_frame(self, site: Site, to: PeerId, frame: Frame) -> None:
+        self._peer.post_frame(site, to, frame)
+
+    def send_credit(self, site: Site, to: PeerId, edge: int, amount: int) -> None:
+        self._peer.post(to, messages.Credit(self.key.driver, self.key.run, site.epoch, edge, amount))
+
+    def item_failed(self, site: Site, error: ReportError) -> None:
+        assert self._driver is not None
+        if not self._interrupted:
+            self._carry_out(self._driver.error(error.node, error.seq, error.kind, error.cause, DRIVER))
+
+    def state_saved(self, site: Site, saved: Checkpoint) -> None:
+        assert self._driver is not None
+        if not self._interrupted:
+            self._carry_out(self._driver.checkpoint(saved.node, saved.seq, saved.state, saved.fault))
+
+    def run_failed(self, site: Site, reason: str) -> None:
+        assert self._driver is not None
+        if not self._interrupted:
+            self._carry_out(self._driver.fail(reason))
+
+    # What the workers say
+
+    def receive(self, sender: PeerId, message: messages.Message) -> None:
+        """A message of one of the run's workers; raises ProtocolError where it is none of theirs to send."""
+        epoch = self._epochs[-1] if self._epochs else None
+        if epoch is None or self._driver is None:
+            raise ProtocolError("bad-message", f"run {self.key.run} has not begun")
+        if not isinstance(message, messages.Stats | messages.StatsReply) and message.epoch != epoch.number:
+            return  # of an epoch that is over
+        if sender not in epoch.workers:
+            raise ProtocolError("bad-message", f"{sender} has no part in run {self.key.run}")
+        match message:
+            case messages.Ready():
+                epoch.answered(sender)
+            case messages.Refused(text=text):
+                epoch.answered(sender, text)
+            case messages.Unreachable(peer=other):
+                self._peer.background(self._unlinked(epoch, sender, other))
+            case messages.StatsReply(body=body):
+                self._stats[sender] = messages.read_stats(body)
+                self._told.set()
+            case _ if not self._interrupted:
+                self._receive(epoch, sender, message)
+
+    def _receive(self, epoch: Epoch, sender: PeerId, message: messages.Message) -> None:
+        assert self._driver is not None
+        match message:
+            case messages.Error(body=body):
+                self._carry_out(self._driver.error(*messages.read_error(body), epoch.names[sender]))
+            case messages.Checkpoint(body=body):
+                self._carry_out(self._driver.checkpoint(*messages.read_checkpoint(body)))
+            case messages.Failed(text=text):
+                self._carry_out(self._driver.fail(text))
+            case messages.Credit(edge=edge, amount=amount):
+                epoch.site.receive_credit(sender, edge, amount)
+
+    async def _unlinked(self, epoch: Epoch, worker: PeerId, other: PeerId) -> None:
+        """Two workers have no link any more: one of them is lost, as we shall notice, or all links are made anew."""
+        await asyncio.sleep(SUSPECT_AFTER_S + HEARTBEAT_S)
+        if epoch is self._epochs[-1]:
+            self._disturb(f"{epoch.names[worker]} lost its link to {epoch.names.get(other, other)}")
+
+    def lost(self, peer: PeerId, reason: str) -> None:
+        """A peer is gone; if it has a part in the run, a new epoch begins without it."""
+        if self._epochs and peer in self._epochs[-1].workers:
+            self._lost.add(peer)
+            self._disturb(f"{self._epochs[-1].names[peer]} was lost: {reason}")
+
+    def _disturb(self, reason: str) -> None:
+        if not (self._status or self._loss):
+            self._loss = reason
+            self._disturbed.set()
+
+    def joined(self, peer: PeerId) -> None:
+        """A peer is in the room, perhaps again."""
+        self._lost.discard(peer)
+
+    def site(self, epoch: int) -> Site | None:
+        """This peer's own part of the run, for what is of its present epoch."""
+        if self._interrupted or not self._epochs or self._epochs[-1].number != epoch:
+            return None
+        return self._epochs[-1].site
+
+    # What it says of itself
+
+    def _counts(self) -> Counts:
+        return self._driver.counts if self._driver else Counts()
+
+    def _report(self) -> None:
+        if self.plan is None:  # there is no name to show
+            return
+        line = summary(
+            self.key.run,
+            self.name,
+            self._status or self._phase,
+            epochs=self._epochs,
+            counts=self._counts(),
+            stats=self._stats,
+            errors=len(self.failures),
+            reason=str(self._error) if self._error else self._interrupted,
+        )
+        self._peer.report(line)
+
+    async def _report_regularly(self) -> None:
+        while True:
+            self._report()
+            await asyncio.sleep(RUN_REPORT_INTERVAL_S)
