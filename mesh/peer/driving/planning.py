@@ -9,7 +9,7 @@ from mesh.limits import REPLACEMENT_TIMEOUT_S, REPLAN_INTERVAL_S
 
 
 async def plan_anew[Planned](ask: Callable[[], Awaitable[Planned]], *, reason: str, nodes: Sequence[NodeId]) -> Planned:
-    """Waits for somebody who fits. Where nobody comes in time it raises RunError: ``reason``, the lost ``nodes``, why."""
+    """Waits for somebody who fits; raises RunError where nobody comes, with ``reason`` and the lost ``nodes``."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + REPLACEMENT_TIMEOUT_S
     while True:

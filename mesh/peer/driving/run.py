@@ -226,7 +226,7 @@ class Run:
             self._status,
             graph=self.graph,
             epochs=self._epochs,
-            counts=self._counts(),
+            counts=self._driver.counts if self._driver else Counts(),
             stats=self._stats,
             failures=self.failures,
             error=self._error,
@@ -379,9 +379,6 @@ class Run:
 
     # What it says of itself
 
-    def _counts(self) -> Counts:
-        return self._driver.counts if self._driver else Counts()
-
     def _report(self) -> None:
         if self.plan is None:  # there is no name to show
             return
@@ -390,7 +387,7 @@ class Run:
             self.name,
             self._status or self._phase,
             epochs=self._epochs,
-            counts=self._counts(),
+            counts=self._driver.counts if self._driver else Counts(),
             stats=self._stats,
             errors=len(self.failures),
             reason=str(self._error) if self._error else self._interrupted,
