@@ -50,6 +50,8 @@ MAX_LINKS: Final = 64
 
 # Runs
 EDGE_CREDIT_BYTES: Final = 1024 * 1024  # sent on one edge and not yet consumed
+CREDIT_EVERY_BYTES: Final = 256 * 1024  # consumed on one edge and not given back
+CREDIT_AFTER_S: Final = 0.005  # for which anything consumed may not be given back
 PART_OVERHEAD_BYTES: Final = 64  # what a part or an end counts besides its payload
 RUN_WINDOW_SEQS: Final = 128  # seqs admitted and not finished
 RUN_WINDOW_BYTES: Final = 16 * 1024 * 1024

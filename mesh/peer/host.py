@@ -100,23 +100,27 @@ class Host:
         self.carry_out(self.fragment.credit(edge, amount))
 
     def carry_out(self, instructions: Sequence[Instruction]) -> None:
-        """Starts calls; passes everything else on, in order."""
+        """Starts calls, after everything else was passed on, in order."""
         if self._closed:
             return
+        calls: list[Coroutine[None, None, None]] = []
         others: list[Instruction] = []
         for instruction in instructions:
             match instruction:
                 case Call():
-                    self._start(self._call(instruction))
+                    calls.append(self._call(instruction))
                 case Recreate(node):
-                    self._start(self._recreate(node))
+                    calls.append(self._recreate(node))
                 case _:
                     others.append(instruction)
         if others:
             self._execute(others)
+        for work in calls:
+            self._start(work)
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
+        # eager: the runtime should have the call before this turn of the loop ends
+        task = asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 

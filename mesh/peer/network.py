@@ -1,12 +1,11 @@
 """The room as a peer sees it: the registry and relays of the signaling server, and a proven link to whom it needs."""
 
-import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
-from mesh.errors import LinkError, ProtocolError
+from mesh.errors import LinkError
 from mesh.ids import PeerId, PeerName
 from mesh.protocol import messages
 from mesh.protocol.codec import Lane
@@ -51,7 +50,6 @@ class Network:
         self._load = load
         self._log = log
         self._links: Links | None = None
-        self._outboxes: dict[PeerId, _Outbox] = {}
         self._measured: dict[PeerId, tuple[float, int]] = {}
         self.signaling = SignalingClient(
             self._invite,
@@ -84,8 +82,6 @@ class Network:
 
     async def close(self) -> None:
         """Leaves the room; what was posted before is sent first, not for long."""
-        for outbox in self._outboxes.values():
-            await outbox.close()
         if self._links is not None:
             await self._links.close()
         await self.signaling.close()
@@ -103,10 +99,9 @@ class Network:
         link = self._links.existing(peer) if self._links is not None else None
         if link is None:
             return
-        outbox = self._outboxes.get(peer)
-        if outbox is None or outbox.link is not link:
-            outbox = self._outboxes[peer] = _Outbox(link)
-        outbox.put(Lane.DATA if type(message) is messages.Part else Lane.CONTROL, messages.encode(message))
+        lane = Lane.DATA if type(message) is messages.Part else Lane.CONTROL
+        with suppress(LinkError):  # the loss itself is told by on_lost
+            link.post(lane, messages.encode(message))
 
     def name_of(self, peer: PeerId) -> str:
         """What people call a peer; its id where it is not in the room any more."""
@@ -164,40 +159,6 @@ class Network:
             self._links.gone(link.peer)
 
     def _lost(self, link: Link, reason: str) -> None:
-        outbox = self._outboxes.pop(link.peer, None)
-        if outbox is not None:
-            outbox.drop()
         self._measured.pop(link.peer, None)
         self._log(f"lost the link to {link.name}: {reason}")
         self._receiver.lost(link.peer, reason)
-
-
-class _Outbox:
-    """What is posted to one link, with a task for each lane that sends it as fast as the link takes it."""
-
-    def __init__(self, link: Link) -> None:
-        self.link = link
-        self._waiting: dict[Lane, deque[bytes]] = {lane: deque() for lane in Lane}
-        self._sending: dict[Lane, asyncio.Task[None]] = {}
-
-    def put(self, lane: Lane, message: bytes) -> None:
-        self._waiting[lane].append(message)
-        if lane not in self._sending or self._sending[lane].done():
-            self._sending[lane] = asyncio.create_task(self._send(lane))
-
-    async def _send(self, lane: Lane) -> None:
-        waiting = self._waiting[lane]
-        while waiting:
-            try:
-                await self.link.send(lane, waiting.popleft())
-            except (LinkError, ProtocolError):  # the loss itself is told by on_lost
-                waiting.clear()
-
-    async def close(self) -> None:
-        """Waits until everything was handed to the link."""
-        await asyncio.wait(self._sending.values(), timeout=1.0) if self._sending else None
-        self.drop()
-
-    def drop(self) -> None:
-        for task in self._sending.values():
-            task.cancel()

@@ -1,5 +1,6 @@
 """A run on this peer: its fragment, its place in the plan, and the way of every frame and credit in and out."""
 
+import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import Protocol
 
 from mesh.errors import ProtocolError
 from mesh.ids import PeerId, RunId
+from mesh.limits import CREDIT_AFTER_S, CREDIT_EVERY_BYTES
 from mesh.manifest.graph import Graph
 from mesh.peer.host import Host, Runtimes
 from mesh.peer.placement import Placement
@@ -61,6 +63,8 @@ class Site:
         self._ends = ends
         self._todo: deque[Callable[[], None]] = deque()
         self._draining = False
+        self._owed: Counter[int] = Counter()  # credit for other peers, by edge
+        self._paying: asyncio.TimerHandle | None = None
         self.sent: Counter[PeerId] = Counter()  # payload bytes, by the peer that they went to
         self.host = Host(graph, placement.runtimes_on(me), runtimes, resumption=resumption, execute=self.execute)
 
@@ -92,8 +96,20 @@ class Site:
         to = self.placement.source(edge)
         if to == self._me:
             self._todo.append(lambda: self._take_credit(edge, amount))
-        else:
-            self._outside.send_credit(self, to, edge, amount)
+            return
+        self._owed[edge] += amount
+        if self._owed[edge] >= CREDIT_EVERY_BYTES:
+            self._pay(edge)
+        elif self._paying is None:  # a message for every small item would cost as much as the item
+            self._paying = asyncio.get_running_loop().call_later(CREDIT_AFTER_S, self._pay_all)
+
+    def _pay_all(self) -> None:
+        self._paying = None
+        for edge in tuple(self._owed):
+            self._pay(edge)
+
+    def _pay(self, edge: int) -> None:
+        self._outside.send_credit(self, self.placement.source(edge), edge, self._owed.pop(edge))
 
     def _drain(self) -> None:
         """Local deliveries in a loop rather than by recursion: a long chain of nodes must not end in a deep stack."""
@@ -141,4 +157,6 @@ class Site:
 
     async def close(self) -> None:
         self._todo.clear()
+        if self._paying is not None:
+            self._paying.cancel()
         await self.host.close()

@@ -123,6 +123,12 @@ class Session:
             self._pinged, self._ping_due = now, True
         return now >= self._heard + SUSPECT_AFTER_S
 
+    def has_frame(self, lane: Lane) -> bool:
+        """Whether ``next_frame`` is worth asking: there is something to send, though perhaps no window for it."""
+        if self._out[lane].backlog or self._in[lane].ack_due:
+            return True
+        return lane is Lane.CONTROL and (self._resume_due or self._ping_due or self._pong is not None)
+
     def next_frame(self, lane: Lane) -> bytes | None:
         """The next frame for the lane's channel; None if there is nothing that may go now."""
         records = self._small_records(lane)

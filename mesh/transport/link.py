@@ -36,6 +36,10 @@ class Link(ABC):
     grant: Grant
 
     @abstractmethod
+    def post(self, lane: Lane, message: bytes) -> None:
+        """Like ``send``, without waiting: something else bounds what the caller posts."""
+
+    @abstractmethod
     async def send(self, lane: Lane, message: bytes) -> None:
         """Returns when the message is on its way and the lane's backlog is below its high-water mark.
 

@@ -63,10 +63,13 @@ class SessionLink(Link, Receiver):
 
     # Link
 
+    def post(self, lane: Lane, message: bytes) -> None:
+        self._live().send(lane, message)
+        self._pump_soon()
+
     async def send(self, lane: Lane, message: bytes) -> None:
         async with self._turn[lane]:
-            self._live().send(lane, message)
-            self._pump_soon()
+            self.post(lane, message)
             while self._live().backlog(lane) > LANE_HIGH_WATER_BYTES:
                 self._room[lane].clear()
                 await self._room[lane].wait()
@@ -156,7 +159,10 @@ class SessionLink(Link, Receiver):
                 case Closed(code, text):
                     self.lose(text if code == "closed" else f"the other side says {code}: {text}")
                     return
-        self._pump_soon()
+        if self._session.has_frame(Lane.CONTROL) or self._session.has_frame(Lane.DATA):
+            self._pump_soon()
+        else:
+            self._rest()
 
     def writable(self) -> None:
         self._pump_soon()
@@ -175,13 +181,17 @@ class SessionLink(Link, Receiver):
                 self._fill(self.carrier, self.carrier.connection, lane)
         except LinkError as error:
             self.broken(str(error), final=False)
-            return
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Until something comes, or time is up."""
         if self._session.settled:
             self._settled.set()
         self._arm(self._session.deadline)
 
     def _fill(self, carrier: Carrier, connection: Connection, lane: Lane) -> None:
-        while connection.buffered(lane) <= LANE_HIGH_WATER_BYTES - MAX_FRAME_BYTES:
+        while self._session.has_frame(lane) and connection.buffered(lane) <= LANE_HIGH_WATER_BYTES - MAX_FRAME_BYTES:
             frame = self._session.next_frame(lane)
             if frame is None:
                 break

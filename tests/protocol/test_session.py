@@ -33,9 +33,12 @@ def as_vector(event: Event) -> dict[str, str]:
 
 def frames_of(session: Session, lane: Lane) -> list[bytes]:
     frames = []
+    expected = session.has_frame(lane)
     while (frame := session.next_frame(lane)) is not None:
+        assert expected, "a frame where has_frame says that there is none"
         assert len(frame) <= MAX_FRAME_BYTES
         frames.append(frame)
+        expected = session.has_frame(lane)
     return frames
 
 

@@ -1,4 +1,5 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import limits from "../generated/limits.json";
 import { Flag } from "../run/events";
 import type { Edge, Graph } from "../run/graph";
 import { Placement } from "./placement";
@@ -29,7 +30,7 @@ const GRAPH: Graph = {
 const at = (peer: string) => ({ on: [{ peer, runtime: "wasm" }], share: "modulo" });
 const PLAN = { epoch: 1, steps: [{ from_seq: 0, nodes: { a: at("ada"), b: at("me") } }] };
 
-function site(): Site {
+function site(sendCredit = (_site: Site, _to: string, _edge: number, _bytes: number): void => {}): Site {
   return new Site({
     key: { driver: "dora", run: "r" },
     epoch: 1,
@@ -39,7 +40,7 @@ function site(): Site {
     runtimes: new Map(),
     outside: {
       sendFrame: () => {},
-      sendCredit: () => {},
+      sendCredit,
       itemFailed: () => {},
       stateSaved: () => {},
       runFailed: () => {},
@@ -66,5 +67,44 @@ describe("a site takes from each peer only what the plan lets it send", () => {
 
   it("and nothing is wrong with what the plan says", () => {
     expect(() => site().receiveFrame("ada", frame(0))).not.toThrow();
+  });
+});
+
+describe("credit for another peer waits for more, for a moment and up to a quarter of the window", () => {
+  const paid = vi.fn();
+  const pay = (to: Site, ...amounts: number[]) =>
+    to.execute(amounts.map((bytes) => ({ do: "credit", edge: 0, bytes })));
+
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => {
+    vi.useRealTimers();
+    paid.mockReset();
+  });
+
+  it("small amounts go together", () => {
+    const to = site(paid);
+    pay(to, 64, 100);
+    expect(paid).not.toHaveBeenCalled();
+    vi.advanceTimersByTime(limits.CREDIT_AFTER_S * 1e3);
+    expect(paid.mock.calls).toEqual([[to, "ada", 0, 164]]);
+    pay(to, 7);
+    vi.advanceTimersByTime(limits.CREDIT_AFTER_S * 1e3);
+    expect(paid).toHaveBeenLastCalledWith(to, "ada", 0, 7);
+  });
+
+  it("a large amount goes at once, with what waited, and nothing twice", () => {
+    const to = site(paid);
+    pay(to, 64, limits.CREDIT_EVERY_BYTES);
+    expect(paid.mock.calls).toEqual([[to, "ada", 0, limits.CREDIT_EVERY_BYTES + 64]]);
+    vi.runAllTimers();
+    expect(paid).toHaveBeenCalledTimes(1);
+  });
+
+  it("none goes from a site that is closed", () => {
+    const to = site(paid);
+    pay(to, 64);
+    to.close();
+    vi.runAllTimers();
+    expect(paid).not.toHaveBeenCalled();
   });
 });

@@ -1,5 +1,6 @@
 /** A run on this peer: its fragment, its place in the plan, and the way of every frame and credit in and out. */
 
+import limits from "../generated/limits.json";
 import { BEGINNING, type Frame, type Instruction, type Resumption } from "../run/events";
 import type { Graph } from "../run/graph";
 import { Host, type Runtimes } from "./host";
@@ -49,6 +50,9 @@ export class Site {
   readonly sent = new Map<string, number>();
   private readonly deliveries: (() => void)[] = [];
   private delivering = false;
+  /** Credit for other peers, by edge. */
+  private readonly owed = new Map<number, number>();
+  private paying: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly options: SiteOptions) {
     this.key = options.key;
@@ -97,8 +101,25 @@ export class Site {
 
   private routeCredit(edge: number, bytes: number): void {
     const to = this.placement.source(edge);
-    if (to === this.options.me) this.deliveries.push(() => this.takeCredit(edge, bytes));
-    else this.options.outside.sendCredit(this, to, edge, bytes);
+    if (to === this.options.me) {
+      this.deliveries.push(() => this.takeCredit(edge, bytes));
+      return;
+    }
+    const owed = (this.owed.get(edge) ?? 0) + bytes;
+    this.owed.set(edge, owed);
+    if (owed >= limits.CREDIT_EVERY_BYTES) this.pay(edge, owed);
+    // a message for every small item would cost as much as the item
+    else this.paying ??= setTimeout(() => this.payAll(), limits.CREDIT_AFTER_S * 1e3);
+  }
+
+  private payAll(): void {
+    this.paying = undefined;
+    for (const [edge, bytes] of this.owed) this.pay(edge, bytes);
+  }
+
+  private pay(edge: number, bytes: number): void {
+    this.owed.delete(edge);
+    this.options.outside.sendCredit(this, this.placement.source(edge), edge, bytes);
   }
 
   /** Local deliveries in a loop rather than by recursion: a long chain of nodes must not end in a deep stack. */
@@ -144,6 +165,7 @@ export class Site {
 
   close(): void {
     this.deliveries.length = 0;
+    clearTimeout(this.paying);
     this.host.close();
   }
 }
