@@ -2,7 +2,9 @@
 
 import asyncio
 import ipaddress
+import json
 import logging
+import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -35,7 +37,8 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Where to listen and whom to serve. Without ``rooms`` the server must listen on loopback; it then serves any room
-    that certifies itself, and the open room ``demo``, whose keys it makes itself (and keeps in ``state``, if given).
+    that certifies itself, and the open room ``demo``, whose keys it makes itself. The folder ``state`` keeps what must
+    outlive a restart, if it is given: those keys, and which grants were ever denied.
     """
 
     host: str = "127.0.0.1"
@@ -57,6 +60,47 @@ class Config:
                 f"on {self.host} others can reach this server, so the open demo room is not for it: make a room with "
                 "`mesh invite --new-room NAME`, and name it here with --room"
             )
+
+
+class State:
+    """What outlives a restart, in files that only their owner may read. Raises ValueFault where that is not so."""
+
+    def __init__(self, folder: Path) -> None:
+        self._demo, self._denied = folder / "demo.json", folder / "denied.json"
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = folder.stat()
+        except OSError as error:
+            raise ValueFault(f"{folder}: this folder cannot keep a state: {error.strerror}") from None
+        if os.name == "posix" and (found.st_uid != os.geteuid() or found.st_mode & 0o022):
+            raise ValueFault(f"{folder}: others can write here; name a folder of this user, and run chmod go-w on it")
+
+    def demo_keys(self, made: RoomKeys) -> RoomKeys:
+        """Those of the demo room; ``made`` where there are none yet."""
+        if not self._demo.exists():
+            made.save(self._demo)
+        keys = RoomKeys.load(self._demo)
+        if keys.room != DEMO:
+            raise ValueFault(f"{self._demo}: these are the keys of room {keys.room}; name a folder of its own")
+        return keys
+
+    def denied(self, more: frozenset[str]) -> frozenset[str]:
+        """Every grant that was ever denied here, with ``more``."""
+        try:
+            known = json.loads(self._denied.read_bytes()) if self._denied.exists() else []
+            if not (isinstance(known, list) and all(isinstance(each, str) for each in known)):
+                raise ValueError
+            denied = more.union(known)
+            if more.difference(known):
+                fresh = self._denied.with_suffix(".new")  # a crash leaves the old list or the new one
+                fresh.touch(mode=0o600)
+                fresh.write_text(json.dumps(sorted(denied)))
+                fresh.replace(self._denied)
+        except OSError as error:
+            raise ValueFault(f"{self._denied}: the denied grants cannot be kept: {error.strerror}") from None
+        except (ValueError, RecursionError):
+            raise ValueFault(f"{self._denied}: this is no list of denied grants") from None
+        return denied
 
 
 class Server:
@@ -83,13 +127,14 @@ class Server:
 
 @asynccontextmanager
 async def serve(config: Config) -> AsyncIterator[Server]:
-    """Serves until the block is left; raises OSError where the port is taken."""
-    demo = None if config.rooms else _demo_keys(config.state)
+    """Serves until the block is left; raises OSError where the port is taken, ValueFault for a state of no use."""
+    state = None if config.state is None else State(config.state)
+    demo = None if config.rooms else _demo_keys(state)
     hub = Hub(
         random=secrets.token_bytes,
         owners={DEMO: demo.owner_key} if demo else {},
         only=config.rooms or None,
-        denied=config.denied,
+        denied=config.denied if state is None else state.denied(config.denied),
         ice_servers=config.ice_servers,
     )
     site = await asyncio.to_thread(Site.read, origins=config.origins, local=is_loopback(config.host))
@@ -200,15 +245,9 @@ def _demo_invite(keys: RoomKeys, server: str, can: Sequence[str]) -> Invite:
     return keys.invite(server=server, subject=DEMO, can=can, ttl_s=INVITE_TTL_S, now=time.time())
 
 
-def _demo_keys(state: Path | None) -> RoomKeys:
-    entropy = secrets.token_bytes(ENTROPY_BYTES)
-    if state is None:
-        return RoomKeys.registered(DEMO, entropy)
-    path = state / "demo.json"
-    if not path.exists():
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        RoomKeys.registered(DEMO, entropy).save(path)
-    return RoomKeys.load(path)
+def _demo_keys(state: State | None) -> RoomKeys:
+    made = RoomKeys.registered(DEMO, secrets.token_bytes(ENTROPY_BYTES))
+    return made if state is None else state.demo_keys(made)
 
 
 def is_loopback(host: str) -> bool:

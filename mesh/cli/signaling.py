@@ -32,7 +32,7 @@ UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
     "--state",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="MESH_STATE",
-    help="Folder for the keys of the demo room, so that its invites outlive a restart.",
+    help="Folder for what outlives a restart: the demo room's keys, so its invites stay valid, and denied grants.",
 )
 @ice_option
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON on stdout when ready.")

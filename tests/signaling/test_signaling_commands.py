@@ -6,7 +6,8 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,7 +15,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mesh.cli.signaling import invite
+from mesh.errors import SignalingError, ValueFault
+from mesh.ids import PeerName
 from mesh.protocol.grants import Invite, RoomKeys, verify
+from mesh.transport.signaling import SignalingClient
+from signaling_server.server import Config, serve
 
 
 @pytest.fixture(autouse=True)
@@ -129,14 +134,71 @@ def test_signal_says_where_it_is_and_ends_cleanly(started: list[Signal], number:
     assert "Traceback" not in said
 
 
-def test_signal_keeps_the_demo_room_in_its_state(started: list[Signal], tmp_path: Path) -> None:
+def test_signal_keeps_the_demo_room_and_the_denied_grants_in_its_state(started: list[Signal], tmp_path: Path) -> None:
+    state = tmp_path / "state"
     keys = set()
-    for _ in range(2):
-        server = Signal("--port", "0", "--json", "--state", str(tmp_path / "state"))
+    for denied in (("--deny", "a"), ("--deny", "b"), ()):
+        server = Signal("--port", "0", "--json", "--state", str(state), *denied)
         started.append(server)
         keys.add(Invite.parse(server.ready()["invites"]["all"]).room_key)
-        server.end(signal.SIGTERM)
+        server.process.kill()
     assert len(keys) == 1
+    assert json.loads((state / "denied.json").read_text()) == ["a", "b"]
+    assert {file.name: stat.S_IMODE(file.stat().st_mode) for file in state.iterdir()} == {
+        "demo.json": 0o600,
+        "denied.json": 0o600,
+    }
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+
+
+def foreign(folder: Path) -> str:
+    folder.chmod(0o777)
+    return "others can write here"
+
+
+def of_another_room(folder: Path) -> str:
+    RoomKeys.make("studio", bytes(64)).save(folder / "demo.json")
+    return "these are the keys of room studio~"
+
+
+def readable(folder: Path) -> str:
+    RoomKeys.registered("demo", bytes(64)).save(folder / "demo.json")
+    (folder / "demo.json").chmod(0o644)
+    return "others can read these keys"
+
+
+def broken(folder: Path) -> str:
+    (folder / "denied.json").write_text("{}")
+    return "no list of denied grants"
+
+
+@pytest.mark.parametrize("spoil", [foreign, of_another_room, readable, broken])
+async def test_a_state_of_no_use_is_refused(spoil: Callable[[Path], str], tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o700)
+    text = spoil(folder)
+    with pytest.raises(ValueFault, match=text):
+        async with serve(Config(port=0, state=folder)):
+            pass
+
+
+async def test_a_state_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueFault, match="cannot keep a state"):
+        async with serve(Config(port=0, state=tmp_path / "file")):
+            pass
+
+
+async def test_a_grant_that_was_denied_before_a_restart_stays_denied(tmp_path: Path) -> None:
+    async with serve(Config(port=0, state=tmp_path)) as server:
+        invite = Invite.parse(server.invites["all"])
+    claims = verify(invite.grant, owner_key=invite.owner_key, room=invite.room, now=0)
+    async with serve(Config(port=0, state=tmp_path, denied=frozenset((claims.id,)))):
+        pass
+    async with serve(Config(port=0, state=tmp_path)) as server:
+        late = replace(invite, server=server.url)
+        with pytest.raises(SignalingError, match="denied"):
+            await SignalingClient(late, name=PeerName("ada"), announce=None).connect()
 
 
 def test_signal_on_a_port_that_is_taken(started: list[Signal]) -> None:
