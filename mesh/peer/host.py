@@ -59,7 +59,9 @@ class Host:
         *,
         resumption: Resumption,
         execute: Callable[[Sequence[Instruction]], None],
+        times: dict[NodeId, Times],
     ) -> None:
+        """``times``: of the run's calls here so far, by node; they are added to."""
         self._nodes: dict[NodeId, GraphNode] = {node.id: node for node in graph.nodes if node.id in seats}
         self._seats = seats
         self._runtimes = runtimes
@@ -69,7 +71,9 @@ class Host:
         self._closed = False
         self._states = resumption.states
         self.fragment = Fragment(graph, tuple(self._nodes), first_seq=resumption.first_seq, states=resumption.states)
-        self.times: dict[NodeId, Times] = {node: Times() for node in self._nodes}
+        self.times = times
+        for node in self._nodes:
+            times.setdefault(node, Times())
 
     async def setup(self) -> None:
         """Makes every node, in its state; raises NodeError, naming the node, where one cannot be made."""
@@ -170,9 +174,9 @@ class Host:
     def costs(self) -> dict[str, dict[str, float]]:
         """What one call took here: node type → runtime → median ms."""
         costs: dict[str, dict[str, float]] = {}
-        for node, times in self.times.items():
-            if times.count:
-                costs.setdefault(self._nodes[node].node_type, {})[self._seats[node]] = times.summary()["p50"]
+        for node, runtime in self._seats.items():
+            if self.times[node].count:
+                costs.setdefault(self._nodes[node].node_type, {})[runtime] = self.times[node].summary()["p50"]
         return costs
 
     async def close(self) -> None:

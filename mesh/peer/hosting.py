@@ -41,16 +41,18 @@ class Hosting:
             raise ProtocolError("bad-message", "only the driver itself starts its run")
         if message.epoch <= self._epochs.get(key, 0):
             raise ProtocolError("bad-message", f"epoch {message.epoch} of run {key.run} was started already")
+        before, names = self._sites.get(key), self._names.get(key, {})
         self.stop(key)
         self._epochs[key] = message.epoch
-        self._starting[key] = self._peer.background(self._start(link, key, message))
+        self._names[key] = names
+        self._starting[key] = self._peer.background(self._start(link, key, message, before))
 
-    async def _start(self, link: "Link", key: RunKey, message: messages.Start) -> None:
+    async def _start(self, link: "Link", key: RunKey, message: messages.Start, before: Site | None) -> None:
         try:
-            site = self._make_site(link, key, message)
+            site = self._make_site(link, key, message, before)
             self._sites[key] = site
             names = message.body.get("names", {})
-            self._names[key] = {PeerId(str(peer)): str(name) for peer, name in names.items()}
+            self._names[key] |= {PeerId(str(peer)): str(name) for peer, name in names.items()}
             neighbours = site.placement.neighbours(self._peer.id)
             await asyncio.gather(site.host.setup(), *(self._peer.link_to(each) for each in neighbours))
         except MeshError as error:
@@ -58,10 +60,10 @@ class Hosting:
             self.stop(key)
         else:
             self._peer.post(link.peer, messages.Ready(key.driver, key.run, message.epoch))
-            self._peer.log(f"run {key.run} of {link.name}: runs {', '.join(site.host.times)}")
+            self._peer.log(f"run {key.run} of {link.name}: runs {', '.join(site.placement.runtimes_on(self._peer.id))}")
             self._starting.pop(key, None)
 
-    def _make_site(self, link: "Link", key: RunKey, message: messages.Start) -> Site:
+    def _make_site(self, link: "Link", key: RunKey, message: messages.Start, before: Site | None) -> Site:
         if "submit" not in link.grant.can:
             raise ProtocolError("bad-grant", f"{link.name}'s grant does not let it submit runs")
         if not self._peer.serves:
@@ -80,6 +82,7 @@ class Hosting:
             runtimes=self._peer.runtimes,
             outside=_ToDriver(self._peer),
             resumption=Resumption(*messages.read_resumption(message.body)),
+            before=before,
         )
 
     def _check_types(self, graph: Graph, placement: Placement) -> None:
@@ -103,13 +106,9 @@ class Hosting:
     def stats(self, link: "Link", message: messages.Stats) -> None:
         site = self._sites.get(RunKey(link.peer, RunId(message.run)))
         if site is not None:
-            body = {"nodes": summaries(site.host.times), "links": self._link_bytes(site)}
+            links = site.link_bytes(self._names[site.key])
+            body = {"since": site.since, "nodes": summaries(site.host.times), "links": links}
             self._peer.post(link.peer, messages.StatsReply(site.key.driver, site.key.run, body))
-
-    def _link_bytes(self, site: Site) -> dict[str, int]:
-        names = self._names[site.key]
-        me = names.get(self._peer.id, self._peer.name)
-        return {f"{me}->{names.get(to, to)}": count for to, count in site.sent.items()}
 
     def stop(self, key: RunKey) -> None:
         """Frees everything of a run; nothing happens where there is none."""

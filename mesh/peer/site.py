@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,7 +56,9 @@ class Site:
         outside: Outside,
         ends: Ends | None = None,
         resumption: Resumption,
+        before: "Site | None" = None,
     ) -> None:
+        """``before``: the run's part here in the epoch before; what it counted is counted on."""
         self.key, self.epoch, self.graph, self.placement = key, epoch, graph, placement
         self._me = me
         self._outside = outside
@@ -65,8 +67,16 @@ class Site:
         self._draining = False
         self._owed: Counter[int] = Counter()  # credit for other peers, by edge
         self._paying: asyncio.TimerHandle | None = None
-        self.sent: Counter[PeerId] = Counter()  # payload bytes, by the peer that they went to
-        self.host = Host(graph, placement.runtimes_on(me), runtimes, resumption=resumption, execute=self.execute)
+        self.since: int = before.since if before else epoch  # the epoch from which on is counted
+        self.sent: Counter[PeerId] = before.sent if before else Counter()  # payload bytes, by the peer they went to
+        self.host: Host = Host(
+            graph,
+            placement.runtimes_on(me),
+            runtimes,
+            resumption=resumption,
+            execute=self.execute,
+            times=before.host.times if before else {},
+        )
 
     def execute(self, instructions: Sequence[Instruction]) -> None:
         """Carries out what an engine wants done outside itself."""
@@ -154,6 +164,13 @@ class Site:
                 self._ends.credit(edge, amount)
         else:
             self.host.credit(edge, amount)
+
+    def link_bytes(self, names: Mapping[PeerId, str]) -> dict[str, int]:
+        """The bytes sent, as ``from->to``; a peer that came back may have another id, and the name that it had."""
+        links: Counter[str] = Counter()
+        for to, count in self.sent.items():
+            links[f"{names.get(self._me, self._me)}->{names.get(to, to)}"] += count
+        return dict(links)
 
     async def close(self) -> None:
         self._todo.clear()

@@ -13,7 +13,7 @@ from mesh.ids import NodeId, PeerId, RunId
 from mesh.limits import MAX_CAUSE_CHARS, MAX_CONNECTIONS, MAX_ID_CHARS, MAX_NODES
 from mesh.protocol.codec import REGISTRY, Lane, unpack
 
-type Times = tuple[dict[NodeId, dict[str, float]], dict[str, int]]  # by node, and bytes by link
+type Times = tuple[int, dict[NodeId, dict[str, float]], dict[str, int]]  # since an epoch: by node; bytes by link
 
 
 class Start(NamedTuple):
@@ -214,16 +214,17 @@ def read_resumption(body: Mapping[str, Any]) -> tuple[int, Mapping[NodeId, bytes
 
 
 def read_stats(body: Mapping[str, Any]) -> Times:
-    """Times by node, and bytes by link, of a STATS_REPLY; raises ProtocolError("bad-message")."""
-    nodes, links = body.get("nodes", {}), body.get("links", {})
+    """``since``, times by node, and bytes by link, of a STATS_REPLY; raises ProtocolError("bad-message")."""
+    since, nodes, links = body.get("since"), body.get("nodes", {}), body.get("links", {})
     if not (
-        all(type(each) is dict and all(map(_is_text, each)) for each in (nodes, links))
+        type(since) is int
+        and all(type(each) is dict and all(map(_is_text, each)) for each in (nodes, links))
         and all(type(times) is dict and set(times) == {"count", "p50", "p95"} for times in nodes.values())
         and all(type(number) in (int, float) for times in nodes.values() for number in times.values())
         and all(type(count) is int for count in links.values())
     ):
-        raise ProtocolError("bad-message", "times need nodes: {id: {count, p50, p95}} and links: {a->b: bytes}")
-    return nodes, links
+        raise ProtocolError("bad-message", "times need since, nodes: {id: {count, p50, p95}} and links: {a->b: bytes}")
+    return since, nodes, links
 
 
 def _is_text(value: object) -> bool:

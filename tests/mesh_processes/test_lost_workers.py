@@ -11,6 +11,7 @@ import pytest
 from processes import ROOT, Room
 
 COUNT, BEFORE_THE_KILL = 500, 100
+NUMBERS, BYTES = range(1000, 1000 + COUNT), 3  # of each number, and of its double, as an encoded value
 DOUBLE = {"id": "double", "node_type": "Multiply", "params": {"factor": 2}}
 
 
@@ -25,11 +26,11 @@ def pipeline(tmp_path: Path, *nodes: dict[str, Any]) -> Path:
 
 
 class Stream:
-    """A driver over COUNT numbers, whose results are read one by one."""
+    """A driver over NUMBERS, whose results are read one by one."""
 
     def __init__(self, room: Room, path: Path) -> None:
         self._receipt = path.with_name("receipt.json")
-        items = json.dumps(list(range(COUNT)))
+        items = json.dumps(list(NUMBERS))
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "mesh", "run", str(path), "--join", room.invites["submit"]),
@@ -63,7 +64,7 @@ def test_a_spare_worker_takes_over(room: Room, tmp_path: Path, engine: str) -> N
     ada.kill()
     came += stream.take(COUNT - BEFORE_THE_KILL)
     receipt = stream.receipt()
-    assert came == [2 * number for number in range(COUNT)]
+    assert came == [2 * number for number in NUMBERS]
     assert receipt["seqs"] == {"done": COUNT, "filtered": 0, "failed": 0}
     first, second = receipt["epochs"]
     assert (first["epoch"], first["reason"], first["placement"]["double"]) == (1, "start", ["ada"])
@@ -80,7 +81,7 @@ def test_state_goes_on_from_the_last_checkpoint(room: Room, tmp_path: Path) -> N
     ada.kill()
     came += stream.take(COUNT - BEFORE_THE_KILL)
     receipt = stream.receipt()
-    assert came == [{"count": number + 1, "value": number} for number in range(COUNT)]
+    assert came == [{"count": count, "value": number} for count, number in enumerate(NUMBERS, 1)]
     assert 0 < receipt["replayed"] < 200  # it did not begin anew
 
 
@@ -92,5 +93,18 @@ def test_the_neighbour_of_a_lost_worker_goes_on(room: Room, tmp_path: Path) -> N
     room.worker("cleo", "--label", "role=worker", "--allow", "Multiply")
     ada.kill()
     came += stream.take(COUNT - BEFORE_THE_KILL)
-    assert came == [2 * number for number in range(COUNT)]
-    assert [epoch["placement"]["double"] for epoch in stream.receipt()["epochs"]] == [["ada"], ["cleo"]]
+    assert came == [2 * number for number in NUMBERS]
+    receipt = stream.receipt()
+    assert [epoch["placement"]["double"] for epoch in receipt["epochs"]] == [["ada"], ["cleo"]]
+    adds_up(receipt)
+
+
+def adds_up(receipt: dict[str, Any]) -> None:
+    """Bea counts over both epochs; what the lost worker counted is lost with it."""
+    assert receipt["items_in"] == sum(receipt["seqs"].values()) + receipt["dropped"] == receipt["results_out"]
+    links, calls = receipt["link_bytes"], {node: times["count"] for node, times in receipt["node_ms"].items()}
+    assert links.keys() == {"driver->bea", "bea->ada", "bea->cleo", "cleo->driver"}
+    assert links["driver->bea"] == BYTES * (receipt["items_in"] + receipt["replayed"])
+    assert COUNT <= calls["slow"] <= receipt["items_in"] + receipt["replayed"]
+    assert links["bea->ada"] + links["bea->cleo"] == BYTES * calls["slow"]
+    assert links["bea->cleo"] == links["cleo->driver"] == BYTES * calls["double"]

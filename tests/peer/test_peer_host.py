@@ -72,7 +72,7 @@ async def outcome(*items: object) -> tuple[list[Instruction], DoublingRuntime]:
     """What a host wants done after these items, one seq each."""
     runtime = DoublingRuntime()
     done: list[Instruction] = []
-    host = Host(GRAPH, {N: "python"}, {"python": runtime}, resumption=Resumption(0, {}), execute=done.extend)
+    host = Host(GRAPH, {N: "python"}, {"python": runtime}, resumption=Resumption(0, {}), execute=done.extend, times={})
     await host.setup()
     for seq, item in enumerate(items):
         host.frame(Frame(0, seq, 0, Flag.END, encode(item)))

@@ -36,9 +36,17 @@ function round(ms: number): number {
   return Math.round(ms * 1e4) / 1e4;
 }
 
-/** Runs a fragment. What it cannot do itself (frames, credit, errors) goes to `execute`. */
+export interface HostOptions {
+  resumption: Resumption;
+  /** What the host cannot do itself: frames, credit, errors. */
+  execute(instructions: Instruction[]): void;
+  /** Of the run's calls here so far, by node; they are added to. */
+  times: Map<string, Times>;
+}
+
+/** Runs a fragment. */
 export class Host {
-  readonly times = new Map<string, Times>();
+  readonly times: Map<string, Times>;
   /** How many calls are under way. */
   running = 0;
   private readonly nodes: ReadonlyMap<string, GraphNode>;
@@ -50,18 +58,19 @@ export class Host {
     graph: Graph,
     private readonly seats: ReadonlyMap<string, RuntimeName>,
     private readonly runtimes: Runtimes,
-    private readonly resumption: Resumption,
-    private readonly execute: (instructions: Instruction[]) => void,
+    private readonly options: HostOptions,
   ) {
+    const { resumption, times } = options;
+    this.times = times;
     this.nodes = new Map(graph.nodes.filter((node) => seats.has(node.id)).map((node) => [node.id, node]));
     this.fragment = new Fragment(graph, [...this.nodes.keys()], resumption);
-    for (const node of this.nodes.keys()) this.times.set(node, new Times());
+    for (const node of this.nodes.keys()) if (!times.has(node)) times.set(node, new Times());
   }
 
   /** Makes every node, in its state; rejects with a NodeError that names the node where one cannot be made. */
   async setup(): Promise<void> {
     await Promise.all([...this.nodes.keys()].map((node) => this.create(node)));
-    await Promise.all(Array.from(this.resumption.states, ([node, state]) => this.restore(node, state)));
+    await Promise.all(Array.from(this.options.resumption.states, ([node, state]) => this.restore(node, state)));
   }
 
   private async restore(node: string, state: Uint8Array): Promise<void> {
@@ -104,12 +113,12 @@ export class Host {
       else if (instruction.do === "recreate") this.watch(this.recreate(instruction.node));
       else others.push(instruction);
     }
-    if (others.length > 0) this.execute(others);
+    if (others.length > 0) this.options.execute(others);
   }
 
   /** A bug of ours must end the run, not hang it. */
   private watch(work: Promise<void>): void {
-    work.catch((error: unknown) => this.execute([{ do: "fail", reason: `internal error: ${String(error)}` }]));
+    work.catch((error: unknown) => this.options.execute([{ do: "fail", reason: `internal error: ${String(error)}` }]));
   }
 
   private async call(call: Call): Promise<void> {

@@ -34,7 +34,7 @@ export type Start = Message & { type: "START" };
 
 interface Hosted {
   site: Site;
-  /** What the driver calls each peer. */
+  /** What the driver calls each peer, those of earlier epochs included. */
   names: ReadonlyMap<string, string>;
 }
 
@@ -62,6 +62,7 @@ export class Hosting implements Outside {
       const text = (error instanceof Error ? error.message : String(error)).slice(0, limits.MAX_CAUSE_CHARS);
       this.home.post(sender.peer, { type: "REFUSED", driver, run, epoch, text });
     };
+    const before = this.runs.get(name(key));
     let site: Site;
     try {
       site = this.makeSite(sender, key, epoch, body);
@@ -69,7 +70,7 @@ export class Hosting implements Outside {
       return refuse(error);
     }
     const names = Object.entries(field(body, "names") ?? {}).map(([peer, called]) => [peer, String(called)] as const);
-    this.runs.set(name(key), { site, names: new Map(names) });
+    this.runs.set(name(key), { site, names: new Map([...(before?.names ?? []), ...names]) });
     try {
       const neighbours = [...site.placement.neighbours(this.home.id)];
       await Promise.all([site.host.setup(), ...neighbours.map((peer) => this.home.linkTo(peer))]);
@@ -101,6 +102,7 @@ export class Hosting implements Outside {
       runtimes,
       outside: this,
       resumption: readResumption(body),
+      before,
     });
   }
 
@@ -120,9 +122,8 @@ export class Hosting implements Outside {
   stats(key: RunKey): void {
     const hosted = this.runs.get(name(key));
     if (hosted === undefined) return;
-    const call = (peer: string) => hosted.names.get(peer) ?? peer;
-    const links = [...hosted.site.sent].map(([to, bytes]) => [`${call(this.home.id)}->${call(to)}`, bytes]);
-    const body = { nodes: summaries(hosted.site.host.times), links: Object.fromEntries(links) };
+    const { site, names } = hosted;
+    const body = { since: site.since, nodes: summaries(site.host.times), links: site.linkBytes(names) };
     this.home.post(key.driver, { type: "STATS_REPLY", ...key, body });
   }
 

@@ -38,6 +38,8 @@ export interface SiteOptions {
   ends?: Ends;
   /** Where the epoch begins; without it, at the first item. */
   resumption?: Resumption;
+  /** The run's part here in the epoch before; what it counted is counted on. */
+  before?: Site | undefined;
 }
 
 /** Frames of this peer's nodes are handed over without a copy; the others go out through `outside`. */
@@ -46,8 +48,10 @@ export class Site {
   readonly epoch: number;
   readonly placement: Placement;
   readonly host: Host;
+  /** The epoch from which on is counted. */
+  readonly since: number;
   /** Payload bytes sent to each other peer. */
-  readonly sent = new Map<string, number>();
+  readonly sent: Map<string, number>;
   private readonly deliveries: (() => void)[] = [];
   private delivering = false;
   /** Credit for other peers, by edge. */
@@ -58,9 +62,14 @@ export class Site {
     this.key = options.key;
     this.epoch = options.epoch;
     this.placement = options.placement;
-    const mine = options.placement.runtimesOn(options.me);
-    const resumption = options.resumption ?? BEGINNING;
-    this.host = new Host(options.graph, mine, options.runtimes, resumption, (wanted) => this.execute(wanted));
+    const { graph, placement, me, runtimes, before } = options;
+    this.since = before?.since ?? options.epoch;
+    this.sent = before?.sent ?? new Map();
+    this.host = new Host(graph, placement.runtimesOn(me), runtimes, {
+      resumption: options.resumption ?? BEGINNING,
+      execute: (wanted) => this.execute(wanted),
+      times: before?.host.times ?? new Map(),
+    });
   }
 
   /** Carries out what an engine wants done outside itself. */
@@ -161,6 +170,17 @@ export class Site {
   private takeCredit(edge: number, bytes: number): void {
     if (this.options.graph.edges[edge]!.from === null) this.options.ends?.credit(edge, bytes);
     else this.host.credit(edge, bytes);
+  }
+
+  /** The bytes sent, as `from->to`; a peer that came back may have another id, and the name that it had. */
+  linkBytes(names: ReadonlyMap<string, string>): Record<string, number> {
+    const links: Record<string, number> = {};
+    const called = (peer: string) => names.get(peer) ?? peer;
+    for (const [to, bytes] of this.sent) {
+      const link = `${called(this.options.me)}->${called(to)}`;
+      links[link] = (links[link] ?? 0) + bytes;
+    }
+    return links;
   }
 
   close(): void {

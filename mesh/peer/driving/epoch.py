@@ -38,6 +38,7 @@ class Epoch:
         resumption: Resumption,
         on_error: OnError,
         owner: Owner,
+        before: "Epoch | None",
     ) -> None:
         self.number: int = plan["epoch"]
         self.reason = reason
@@ -54,7 +55,7 @@ class Epoch:
             "from_seq": resumption.first_seq,
         }
         self._ready: dict[PeerId, asyncio.Future[None]] = {}
-        self.site = Site(
+        self.site: Site = Site(
             key,
             self.number,
             graph,
@@ -64,6 +65,7 @@ class Epoch:
             outside=owner,
             ends=owner,
             resumption=resumption,
+            before=before.site if before else None,
         )
 
     async def set_up(self) -> None:

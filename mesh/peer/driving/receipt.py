@@ -1,16 +1,19 @@
 """What a run says of itself: its receipt (the contract's form), and the line on the dashboard (docs/wire.md, 6)."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from mesh.errors import ItemError
-from mesh.ids import DRIVER, NodeId, RunId
+from mesh.ids import NodeId, PeerId, RunId
 from mesh.manifest.graph import Graph
 from mesh.peer.driving.epoch import Epoch
 from mesh.peer.host import summaries
 from mesh.protocol import messages
 from mesh.run.driver import Counts
+
+type Told = Mapping[tuple[PeerId, int], messages.Times]  # by worker, and the epoch since which it counts
 
 
 def summary(
@@ -20,7 +23,7 @@ def summary(
     *,
     epochs: Sequence[Epoch],
     counts: Counts,
-    stats: Mapping[Any, messages.Times],
+    stats: Told,
     errors: int,
     reason: str,
 ) -> dict[str, Any]:
@@ -38,20 +41,26 @@ def summary(
     }
 
 
-def _node_ms(epochs: Sequence[Epoch], stats: Mapping[Any, messages.Times]) -> dict[NodeId, Any]:
-    """Times of each node's calls, where it runs now: here, and on the workers that told theirs."""
-    times: dict[NodeId, Any] = dict(summaries(epochs[-1].site.host.times)) if epochs else {}
-    for nodes, _ in stats.values():
-        times |= nodes
-    return times
+def _node_ms(epochs: Sequence[Epoch], stats: Told) -> dict[NodeId, Any]:
+    """Times of each node's calls, here and on the workers that told theirs.
+
+    Of a node that moved, the calls of all its places are counted; the percentiles are those of the place with the most.
+    """
+    told: dict[NodeId, list[Any]] = defaultdict(list)
+    for nodes in (*(nodes for _, nodes, _ in stats.values()), summaries(epochs[-1].site.host.times) if epochs else {}):
+        for node, times in nodes.items():
+            told[node].append(times)
+    return {
+        node: {**max(each, key=itemgetter("count")), "count": sum(times["count"] for times in each)}
+        for node, each in told.items()
+    }
 
 
-def _link_bytes(epochs: Sequence[Epoch], stats: Mapping[Any, messages.Times]) -> dict[str, int]:
-    """What the driver sent in all epochs, and what the workers of the last one did."""
-    links: Counter[str] = Counter()
-    for epoch in epochs:
-        links.update({f"{DRIVER}->{epoch.names[to]}": count for to, count in epoch.site.sent.items()})
-    for _, sent in stats.values():
+def _link_bytes(epochs: Sequence[Epoch], stats: Told) -> dict[str, int]:
+    """What the driver sent in all epochs, and what the workers told that they did."""
+    names = {peer: name for epoch in epochs for peer, name in epoch.names.items()}
+    links = Counter(epochs[-1].site.link_bytes(names) if epochs else {})
+    for _, _, sent in stats.values():
         links.update(sent)
     return dict(links)
 
@@ -63,7 +72,7 @@ def write_receipt(
     graph: Graph | None,
     epochs: Sequence[Epoch],
     counts: Counts,
-    stats: Mapping[Any, messages.Times],
+    stats: Told,
     failures: Sequence[ItemError],
     error: Exception | None,
 ) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from mesh.ids import DRIVER, PeerId, new_run_id
 from mesh.limits import (
     HEARTBEAT_S,
     RUN_REPORT_INTERVAL_S,
-    STATS_TIMEOUT_S,
     SUSPECT_AFTER_S,
 )
 from mesh.manifest.graph import Graph
@@ -20,6 +19,7 @@ from mesh.peer.driving.epoch import Epoch
 from mesh.peer.driving.items import Items, Manifest, RunResult, each
 from mesh.peer.driving.planning import plan_anew
 from mesh.peer.driving.receipt import summary, write_receipt
+from mesh.peer.driving.stats import Stats
 from mesh.peer.site import RunKey, Site
 from mesh.protocol import messages
 from mesh.run.driver import Counts, Driver, DriverInstruction, Failure, Finished, OnError, Result, SeqFailed
@@ -62,7 +62,7 @@ class Run:
         self._lost: set[PeerId] = set()  # and not come back
         self._loss = ""  # that is still to be dealt with
         self._interrupted = ""  # by which loss; until the next epoch is set up, nothing of the run moves
-        self._stats: dict[PeerId, messages.Times] = {}
+        self._stats = Stats(self.key, peer.post)
         self._result: Result | None = None
         self._phase = "planning"
         self._status = ""
@@ -70,7 +70,6 @@ class Run:
         self._arrived = asyncio.Event()  # a result, or the very end: the application waits
         self._room = asyncio.Event()  # for another item: the source waits
         self._disturbed = asyncio.Event()  # by the end, or by a loss
-        self._told = asyncio.Event()  # the times of a worker
         self._task = peer.background(self._main())
 
     # For the application
@@ -143,6 +142,7 @@ class Run:
             resumption=resumption,
             on_error=self._on_error,
             owner=self,
+            before=self._epochs[-1] if self._epochs else None,
         )
         self._epochs.append(epoch)
         return epoch
@@ -180,7 +180,9 @@ class Run:
         if planned.graph != self.graph:
             raise RunError(f"{reason}; the room's node types are not any more what they were when the run began")
         epoch = self._next_epoch(planned.plan, reason, resumption)
-        before.stop(before.workers - epoch.workers, reason)
+        leaving = before.workers - epoch.workers
+        self._stats.ask(leaving - self._lost)
+        before.stop(leaving, reason)
         self._peer.log(f"run {self.key.run}: epoch {epoch.number}, since {reason}")
         await self._set_up(epoch)
         if not (self._loss or self._status):
@@ -217,7 +219,9 @@ class Run:
         """Frees the run everywhere and writes the receipt."""
         if self._epochs:
             if self._status == "done" or isinstance(self._error, ItemError):
-                await self._gather_stats()
+                self._stats.ask(self._epochs[-1].workers)
+                if not await self._stats.wait():
+                    self._peer.log("a worker did not report its times; the receipt lacks them")
             epoch = self._epochs[-1]
             epoch.stop(epoch.workers, self._status)
             await epoch.close()
@@ -227,25 +231,13 @@ class Run:
             graph=self.graph,
             epochs=self._epochs,
             counts=self._driver.counts if self._driver else Counts(),
-            stats=self._stats,
+            stats=self._stats.told,
             failures=self.failures,
             error=self._error,
         )
         self._peer.run_ended(self)
         self._report()
         self._arrived.set()
-
-    async def _gather_stats(self) -> None:
-        workers = self._epochs[-1].workers
-        for worker in workers:
-            self._peer.post(worker, messages.Stats(self.key.driver, self.key.run))
-        try:
-            async with asyncio.timeout(STATS_TIMEOUT_S):
-                while self._stats.keys() < workers:
-                    self._told.clear()
-                    await self._told.wait()
-        except TimeoutError:
-            self._peer.log("a worker did not report its times; the receipt lacks them")
 
     def _end(self, status: str, error: Exception | None = None) -> None:
         if not self._status:
@@ -321,7 +313,10 @@ class Run:
         epoch = self._epochs[-1] if self._epochs else None
         if epoch is None or self._driver is None:
             raise ProtocolError("bad-message", f"run {self.key.run} has not begun")
-        if not isinstance(message, messages.Stats | messages.StatsReply) and message.epoch != epoch.number:
+        if isinstance(message, messages.StatsReply):
+            self._stats.take(sender, messages.read_stats(message.body), self._epochs)
+            return
+        if not isinstance(message, messages.Stats) and message.epoch != epoch.number:
             return  # of an epoch that is over
         if sender not in epoch.workers:
             raise ProtocolError("bad-message", f"{sender} has no part in run {self.key.run}")
@@ -332,9 +327,6 @@ class Run:
                 epoch.answered(sender, text)
             case messages.Unreachable(peer=other):
                 self._peer.background(self._unlinked(epoch, sender, other))
-            case messages.StatsReply(body=body):
-                self._stats[sender] = messages.read_stats(body)
-                self._told.set()
             case _ if not self._interrupted:
                 self._receive(epoch, sender, message)
 
@@ -358,6 +350,7 @@ class Run:
 
     def lost(self, peer: PeerId, reason: str) -> None:
         """A peer is gone; if it has a part in the run, a new epoch begins without it."""
+        self._stats.forget(peer)
         if self._epochs and peer in self._epochs[-1].workers:
             self._lost.add(peer)
             self._disturb(f"{self._epochs[-1].names[peer]} was lost: {reason}")
@@ -388,7 +381,7 @@ class Run:
             self._status or self._phase,
             epochs=self._epochs,
             counts=self._driver.counts if self._driver else Counts(),
-            stats=self._stats,
+            stats=self._stats.told,
             errors=len(self.failures),
             reason=str(self._error) if self._error else self._interrupted,
         )
