@@ -48,6 +48,14 @@ HEARTBEAT_S: Final = 1.0
 SUSPECT_AFTER_S: Final = 3.0
 MAX_LINKS: Final = 64
 
+# Without the signaling server
+MAX_SEALED_BYTES: Final = 65 * 1024  # what MAX_RELAY_BYTES of data become, sealed
+RELAY_BURST: Final = 512  # messages that a peer carries or takes for another one at once
+RELAYS_PER_S: Final = 64  # and in the long run
+MAX_RELAYS_KNOWN: Final = 1024  # that a peer takes for what they are when they come again
+MAX_SPARE_LINKS: Final = 8  # that a driver makes to peers which its run may need later
+NEIGHBOUR_PLAN_TIMEOUT_S: Final = 5.0  # for a neighbour's plan, before the next one is asked
+
 # Runs
 EDGE_CREDIT_BYTES: Final = 1024 * 1024  # sent on one edge and not yet consumed
 CREDIT_EVERY_BYTES: Final = 256 * 1024  # consumed on one edge and not given back

@@ -1,12 +1,17 @@
 """The room as a peer sees it: the registry and relays of the signaling server, and a proven link to whom it needs."""
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from mesh.errors import LinkError
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from mesh.errors import LinkError, ProtocolError, SignalingError
 from mesh.ids import PeerId, PeerName
+from mesh.peer.neighbours.planning import PlanningService, plan_alone
+from mesh.peer.neighbours.relaying import Relays
 from mesh.protocol import messages
 from mesh.protocol.codec import Lane
 from mesh.protocol.grants import Grant, Invite, verify
@@ -18,7 +23,7 @@ from mesh.transport.signaling import SignalingClient
 class Receiver(Protocol):
     """What a network tells its peer."""
 
-    def received(self, link: Link, message: messages.Message) -> None:
+    def received(self, link: Link, message: messages.RunMessage) -> None:
         """A message came; a MeshError that this raises closes the link."""
 
     def lost(self, peer: PeerId, reason: str) -> None:
@@ -51,6 +56,10 @@ class Network:
         self._log = log
         self._links: Links | None = None
         self._measured: dict[PeerId, tuple[float, int]] = {}
+        self._unreachable: set[PeerId] = set()  # lost, and neither linked nor heard of in the registry since
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._planning = PlanningService(catalog=lambda: self.signaling.catalog, post=self.post)
+        key = Ed25519PrivateKey.generate()
         self.signaling = SignalingClient(
             self._invite,
             name=name,
@@ -58,6 +67,15 @@ class Network:
             on_relay=self._relayed,
             on_presence=self._presence,
             heartbeat=self._heartbeat,
+            key=key,
+        )
+        self._relays = Relays(
+            self.signaling.peer,
+            key=key,
+            room_key=self._invite.room_key,
+            neighbours=lambda: self._links.connected() if self._links is not None else [],
+            post=self.post,
+            take=self._relayed_by_neighbour,
         )
 
     async def open(self) -> None:
@@ -71,13 +89,13 @@ class Network:
                 grant=self._invite.grant,
                 verify=self._verify,
             ),
-            send_relay=self.signaling.relay,
+            send_relay=self._relay,
             ice_servers=self._ice_servers,
             engine=self._engine,
             on_message=self._message,
             on_suspect=self._suspect,
             on_lost=self._lost,
-            on_link=lambda link: self._log(f"linked to {link.name}"),
+            on_link=self._linked,
         )
 
     async def close(self) -> None:
@@ -85,6 +103,32 @@ class Network:
         if self._links is not None:
             await self._links.close()
         await self.signaling.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def plan(
+        self,
+        manifest: str | Mapping[str, Any],
+        *,
+        pins: Mapping[str, str],
+        without: Collection[PeerId],
+        announce: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """The server's answer; this peer's own while the server, or the registry behind it, is not all there."""
+        if self.signaling.settled:
+            try:
+                return await self.signaling.plan(manifest, pins=pins, without=without, announce=announce)
+            except SignalingError as error:
+                if error.code != "away":
+                    raise
+        return await asyncio.to_thread(
+            plan_alone,
+            {"manifest": manifest, "pins": pins, "without": without, "announce": announce},
+            records=[record for peer, record in self.signaling.peers.items() if peer not in self._unreachable],
+            linked=[link.peer for link in self._links.connected()] if self._links is not None else [],
+            driver={"peer": self.signaling.peer, "name": self.signaling.name, "can": sorted(self.signaling.can)},
+        )
 
     async def link(self, peer: PeerId) -> None:
         """Makes the link to a peer where there is none; raises LinkError, naming the peer and the step that failed."""
@@ -135,6 +179,17 @@ class Network:
             "engine": stats.engine,
         }
 
+    async def _relay(self, to: PeerId, data: dict[str, Any]) -> None:
+        """Brings part of a negotiation to a peer: through the server, or a neighbour where the server cannot."""
+        if self.signaling.reaches(to):
+            await self.signaling.relay(to, data)
+        else:
+            self._relays.send(to, data)
+
+    def _relayed_by_neighbour(self, sender: PeerId, data: Mapping[str, Any]) -> None:
+        if self._links is not None:
+            self._background(self._links.relay(sender, data))
+
     def _relayed(self, sender: PeerId, data: Mapping[str, Any]) -> Awaitable[None] | None:
         return self._links.relay(sender, data) if self._links is not None else None
 
@@ -147,10 +202,23 @@ class Network:
             else:
                 self._links.gone(peer)
         for record in (*joined, *updated):
+            self._unreachable.discard(PeerId(record["peer"]))
             self._receiver.joined(PeerId(record["peer"]))
 
     def _message(self, link: Link, lane: Lane, data: bytes) -> None:
-        self._receiver.received(link, messages.decode(lane, data))
+        match messages.decode(lane, data):
+            case messages.Relay() as relay:
+                self._relays.received(link, relay)
+            case messages.Plan() as asked:
+                self._background(self._planning.answer(link, asked))
+            case messages.Planned():
+                raise ProtocolError("bad-message", "this peer plans itself and asked nobody")
+            case message:
+                self._receiver.received(link, message)
+
+    def _linked(self, link: Link) -> None:
+        self._unreachable.discard(link.peer)
+        self._log(f"linked to {link.name}")
 
     def _suspect(self, link: Link, reason: str) -> None:
         """A connection is rebuilt to a peer of the room only: a process that died has left it by now."""
@@ -160,5 +228,11 @@ class Network:
 
     def _lost(self, link: Link, reason: str) -> None:
         self._measured.pop(link.peer, None)
+        self._unreachable.add(link.peer)
         self._log(f"lost the link to {link.name}: {reason}")
         self._receiver.lost(link.peer, reason)
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

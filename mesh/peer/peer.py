@@ -194,9 +194,7 @@ class Peer:
         Raises ManifestError with every fault, NoPlanError, or SignalingError.
         """
         if self._network is not None:
-            answer = await self._network.signaling.plan(
-                manifest, pins=pins, without=without, announce=self._announcement
-            )
+            answer = await self._network.plan(manifest, pins=pins or {}, without=without, announce=self._announcement)
         else:
             me = {
                 "peer": self.id,
@@ -269,7 +267,7 @@ class Peer:
 
     # What the network tells (network.Receiver)
 
-    def received(self, link: "Link", message: messages.Message) -> None:
+    def received(self, link: "Link", message: messages.RunMessage) -> None:
         key = RunKey(message.driver, message.run)
         match message:
             case messages.Part():

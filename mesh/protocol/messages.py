@@ -10,7 +10,7 @@ import msgpack
 
 from mesh.errors import ProtocolError
 from mesh.ids import NodeId, PeerId, RunId
-from mesh.limits import MAX_CAUSE_CHARS, MAX_CONNECTIONS, MAX_ID_CHARS, MAX_NODES
+from mesh.limits import MAX_CAUSE_CHARS, MAX_CONNECTIONS, MAX_ID_CHARS, MAX_NODES, MAX_SEALED_BYTES, MAX_SIGNALING_BYTES
 from mesh.protocol.codec import REGISTRY, Lane, unpack
 
 type Times = tuple[int, dict[NodeId, dict[str, float]], dict[str, int]]  # since an epoch: by node; bytes by link
@@ -115,6 +115,28 @@ class Unreachable(NamedTuple):
     peer: PeerId
 
 
+class Relay(NamedTuple):
+    """What ``sender`` says to ``to``, sealed (mesh.protocol.sealing), through a peer that both have a link to."""
+
+    sender: PeerId
+    to: PeerId
+    sealed: bytes
+
+
+class Plan(NamedTuple):
+    """Asks a peer that can plan for Planned; ``request``: JSON."""
+
+    id: int
+    request: bytes
+
+
+class Planned(NamedTuple):
+    """The plan, or why there is none, as JSON."""
+
+    id: int
+    answer: bytes
+
+
 class Part(NamedTuple):
     """A part of a seq on an edge, or only its end. ``payload``: an encoded value; ``flags``: mesh.run.events.Flag."""
 
@@ -128,9 +150,10 @@ class Part(NamedTuple):
     payload: bytes | None
 
 
-Message = (
+RunMessage = (
     Start | Ready | Refused | Credit | Error | Stop | Stats | StatsReply | Failed | Checkpoint | Unreachable | Part
 )
+Message = RunMessage | Relay | Plan | Planned
 
 _MAX_EPOCH: Final = 2**32 - 1
 _MAX_COUNT: Final = 2**53 - 1  # what a number of JavaScript counts to
@@ -243,16 +266,22 @@ _CHECKS: Final[dict[str, Callable[[object], bool]]] = {
     "driver": _is_id,
     "run": _is_id,
     "peer": _is_id,
+    "sender": _is_id,
+    "to": _is_id,
+    "id": lambda value: _is_count(value, _MAX_COUNT),
     "epoch": lambda value: _is_count(value, _MAX_EPOCH),
     "edge": lambda value: _is_count(value, _MAX_EDGE),
     "amount": lambda value: _is_count(value, _MAX_COUNT),
     "text": lambda value: type(value) is str and len(value) <= MAX_CAUSE_CHARS,
     "body": lambda value: type(value) is dict,
+    "sealed": lambda value: type(value) is bytes and len(value) <= MAX_SEALED_BYTES,
+    "request": lambda value: type(value) is bytes and len(value) <= MAX_SIGNALING_BYTES,
+    "answer": lambda value: type(value) is bytes and len(value) <= MAX_SIGNALING_BYTES,
 }
 _NAMES: Final[dict[str, type[Message]]] = {
     "START": Start, "READY": Ready, "REFUSED": Refused, "CREDIT": Credit, "ERROR": Error, "STOP": Stop,
     "STATS": Stats, "STATS_REPLY": StatsReply, "FAILED": Failed, "CHECKPOINT": Checkpoint,
-    "UNREACHABLE": Unreachable, "PART": Part,
+    "UNREACHABLE": Unreachable, "RELAY": Relay, "PLAN": Plan, "PLANNED": Planned, "PART": Part,
 }  # fmt: skip
 _CODES: Final[dict[type[Message], int]] = {kind: _TYPES[name] for name, kind in _NAMES.items()}
 _CLASSES: Final[dict[int, type[Message]]] = {code: kind for kind, code in _CODES.items() if kind is not Part}

@@ -106,6 +106,10 @@ class Links:
         """The link to ``peer``, if there is one now; it may be without a connection for a while."""
         return self._standing.get(peer)
 
+    def connected(self) -> list[Link]:
+        """The links that have a connection now."""
+        return [link for link in self._standing.values() if not link.suspended]
+
     def gone(self, peer: PeerId) -> None:
         """The peer is not in the room any more: a link to it that has lost its connection is lost at once."""
         link = self._standing.get(peer)

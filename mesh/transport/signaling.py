@@ -38,9 +38,10 @@ _log = logging.getLogger(__name__)
 class SignalingClient:
     """A place in a room. After ``connect`` it stays there, across restarts of the server, until ``close`` or a refusal.
 
-    ``peers`` is the registry of the others, by id. ``on_relay(sender, data)`` gets what they relay, in order;
-    ``on_presence(joined, updated, left)`` every change of the registry, after it was made. ``heartbeat`` answers the
-    fields of a heartbeat. With ``announce=None`` the client only watches and is no peer.
+    ``peers`` is the registry of the others, by id, ``catalog`` the lists of node types in it, by digest.
+    ``on_relay(sender, data)`` gets what they relay, in order; ``on_presence(joined, updated, left)`` every change of
+    the registry, after it was made. ``heartbeat`` answers the fields of a heartbeat. With ``announce=None`` the client
+    only watches and is no peer.
     """
 
     def __init__(
@@ -64,11 +65,12 @@ class SignalingClient:
         self.room = invite.room
         self.can: frozenset[str] = frozenset()
         self.peers: dict[PeerId, Record] = {}
-        self._catalog: dict[str, list[dict[str, Any]]] = {}
+        self.catalog: dict[str, list[dict[str, Any]]] = {}
         self._own_digest: str | None = None  # the server tells the types of a digest once, so ours counts as used
         self._unconfirmed: set[PeerId] = set()  # peers of before a restart that have not come back
         self._connection: ClientConnection | None = None
         self._outbox: asyncio.Queue[bytes] | None = None  # None while the server is away
+        self._last_ice_servers: list[dict[str, Any]] = []
         self._ice: set[asyncio.Future[list[dict[str, Any]]]] = set()
         self._plans: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._next_plan = 0
@@ -86,6 +88,15 @@ class SignalingClient:
     @property
     def connected(self) -> bool:
         return self._outbox is not None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the server is there and its registry whole: after a restart the others need a moment to come back."""
+        return self.connected and not self._unconfirmed
+
+    def reaches(self, peer: PeerId) -> bool:
+        """Whether the server can relay to this peer, as far as we know."""
+        return self.connected and peer in self.peers and peer not in self._unconfirmed
 
     async def wait_closed(self) -> None:
         """Returns after ``close``; raises the SignalingError with which the server ended the membership for good."""
@@ -136,7 +147,12 @@ class SignalingClient:
             del self._plans[number]
 
     async def ice_servers(self) -> list[dict[str, Any]]:
-        """Fresh STUN and TURN servers, in the browsers' form. Raises SignalingError("away")."""
+        """STUN and TURN servers, in the browsers' form: fresh ones, or while the server is away the last that it gave.
+
+        Raises SignalingError("away") where the server does not answer.
+        """
+        if not self.connected:
+            return self._last_ice_servers
         answer: asyncio.Future[list[dict[str, Any]]] = asyncio.get_running_loop().create_future()
         self._send({"type": "ice"})
         self._ice.add(answer)
@@ -283,6 +299,7 @@ class SignalingClient:
             case said.Relay():
                 self._background(self._relayed(message))
             case said.Ice():
+                self._last_ice_servers = message.ice_servers
                 for future in self._ice:
                     if not future.done():
                         future.set_result(message.ice_servers)
@@ -312,7 +329,7 @@ class SignalingClient:
     def _enter(self, joined: said.Joined) -> None:
         self.peer, self.name, self.room = PeerId(joined.peer), PeerName(joined.name), joined.room
         self.can = frozenset(joined.can)
-        self._catalog = joined.catalog
+        self.catalog, self._last_ice_servers = joined.catalog, joined.ice_servers
         self._outbox = asyncio.Queue(OUTBOX_MESSAGES)
         self._unconfirmed = set(self.peers)
         self._merge(joined.peers)
@@ -326,11 +343,11 @@ class SignalingClient:
         self._forget([{"peer": peer, "name": self.peers[peer]["name"], "reason": "not back"} for peer in missing])
 
     def _presence(self, presence: said.Presence) -> None:
-        self._catalog |= presence.catalog
+        self.catalog |= presence.catalog
         self._forget(presence.left)
         self._merge([*presence.joined, *presence.updated])
         used = {self._own_digest, *(record["digest"] for record in self.peers.values())}
-        self._catalog = {digest: types for digest, types in self._catalog.items() if digest in used}
+        self.catalog = {digest: types for digest, types in self.catalog.items() if digest in used}
 
     def _merge(self, records: Sequence[Record]) -> None:
         joined: list[Record] = []
@@ -350,7 +367,7 @@ class SignalingClient:
     def _whole(self, record: Record) -> Record:
         """The record with its node types in place of their digest, which moves to ``digest``."""
         digest = record.get("types")
-        types = self._catalog.get(digest) if isinstance(digest, str) else None
+        types = self.catalog.get(digest) if isinstance(digest, str) else None
         if types is None:
             raise SignalingError("bad-message", "the server lists a peer without its node types")
         return {**record, "digest": digest, "types": types}

@@ -21,7 +21,8 @@ RECORDS = {"CHUNK": codec.Chunk, "ACK": codec.Ack, "PING": codec.Ping, "PONG": c
 MESSAGES = {"START": messages.Start, "READY": messages.Ready, "REFUSED": messages.Refused, "CREDIT": messages.Credit,
             "ERROR": messages.Error, "STOP": messages.Stop, "STATS": messages.Stats,
             "STATS_REPLY": messages.StatsReply, "FAILED": messages.Failed,
-            "CHECKPOINT": messages.Checkpoint, "UNREACHABLE": messages.Unreachable, "PART": messages.Part}  # fmt: skip
+            "CHECKPOINT": messages.Checkpoint, "UNREACHABLE": messages.Unreachable, "RELAY": messages.Relay,
+            "PLAN": messages.Plan, "PLANNED": messages.Planned, "PART": messages.Part}  # fmt: skip
 LANES = {"control": Lane.CONTROL, "data": Lane.DATA}
 
 
@@ -52,8 +53,9 @@ def a_record(fields: dict[str, Any]) -> codec.Record:
 
 def a_message(fields: dict[str, Any]) -> messages.Message:
     values = {name: value for name, value in fields.items() if name != "type"}
-    if values.get("payload") is not None:
-        values["payload"] = bytes.fromhex(values["payload"])
+    for name in ("payload", "sealed", "request", "answer"):
+        if values.get(name) is not None:
+            values[name] = bytes.fromhex(values[name])
     return MESSAGES[fields["type"]](**values)
 
 

@@ -1,13 +1,16 @@
 /** The room as a peer sees it: the registry and the relays of the signaling server, and a proven link to whom it needs. */
 
-import { LinkError } from "../errors";
+import { LinkError, SignalingError } from "../errors";
 import { type Lane, Lane as Lanes } from "../protocol/codec";
 import { type Invite, type PeerKey, verifyGrant } from "../protocol/grants";
-import { decodeMessage, encodeMessage, type Message } from "../protocol/messages";
+import { decodeMessage, encodeMessage, type Message, type RunMessage } from "../protocol/messages";
+import type { PlanAnswer } from "../protocol/signaling";
 import type { Link } from "../transport/link";
 import { Links } from "../transport/links";
 import { SignalingClient } from "../transport/signaling";
 import { every } from "../transport/ticker";
+import { Plans } from "./neighbours/plans";
+import { Relays } from "./neighbours/relays";
 import type { LinkStats } from "./types";
 
 const MEASURE_MS = 1000;
@@ -15,7 +18,7 @@ const MEASURE_MS = 1000;
 /** What a network tells its peer. */
 export interface Receiver {
   /** A message came; throwing closes the link. */
-  received(link: Link, message: Message): void;
+  received(link: Link, message: RunMessage): void;
   /** A peer cannot be reached any more: its link is gone, or it left the room without one. */
   lost(peer: string, reason: string): void;
   peersChanged(): void;
@@ -42,6 +45,10 @@ export class Network {
   /** The links as they were measured last. */
   readonly measured = new Map<string, LinkStats>();
   private readonly links: Links;
+  private readonly relays: Relays;
+  private readonly plans = new Plans((peer, message) => this.post(peer, message));
+  /** Lost, and neither linked nor heard of in the registry since. */
+  private readonly unreachable = new Set<string>();
   private measuredAt = 0;
   private stopMeasuring = () => {};
 
@@ -52,7 +59,10 @@ export class Network {
       key,
       announce,
       onRelay: (from, data) => void this.links.relay(from, data),
-      onPresence: (_joined, _updated, left) => this.presence(left),
+      onPresence: (joined, updated, left) => {
+        for (const { peer } of [...joined, ...updated]) this.unreachable.delete(peer);
+        this.presence(left);
+      },
       onState: (state) => receiver.signalingChanged(state),
       onRefused: (error) => console.error(`this peer is out of the room: ${error.message}`),
       heartbeat: () => this.heartbeat(),
@@ -61,17 +71,29 @@ export class Network {
       verifyGrant(grant, { ownerKey: invite.ownerKey, room: invite.room, now: Date.now() / 1000 });
     this.links = new Links({
       me: { peer: key.id, name, roomKey: invite.roomKey, grant: invite.grant, verify },
-      sendRelay: (peer, data) => this.signaling.relay(peer, data),
+      sendRelay: (peer, data) =>
+        this.signaling.reaches(peer) ? this.signaling.relay(peer, data) : this.relays.send(peer, data),
       iceServers: async () => [...options.iceServers, ...(await this.signaling.iceServers())],
-      onMessage: (link, lane, data) => receiver.received(link, decodeMessage(lane, data)),
+      onMessage: (link, lane, data) => this.received(link, decodeMessage(lane, data)),
       onSuspect: (link) => {
         if (!this.signaling.peers.has(link.peer)) this.links.left(link.peer); // a process that died has left the room by now
       },
       onLost: (link, reason) => {
+        this.unreachable.add(link.peer);
         this.measure();
         receiver.lost(link.peer, reason);
       },
-      onLink: () => this.measure(),
+      onLink: (link) => {
+        this.unreachable.delete(link.peer);
+        this.measure();
+      },
+    });
+    this.relays = new Relays({
+      key,
+      roomKey: invite.roomKey,
+      neighbours: () => this.links.connected(),
+      post: (peer, message) => this.post(peer, message),
+      take: (sender, data) => this.links.relay(sender, data),
     });
   }
 
@@ -85,6 +107,22 @@ export class Network {
     this.stopMeasuring();
     await this.links.close();
     this.signaling.close();
+  }
+
+  /** The server's answer; a neighbour's while the server, or the registry behind it, is not all there. */
+  async plan(manifest: string, pins: Record<string, string>, announce: object): Promise<PlanAnswer> {
+    const linked = this.links.connected().map(({ peer }) => peer);
+    const planners = linked.filter((peer) => this.signaling.peers.get(peer)?.kind === "server");
+    if (this.signaling.settled || planners.length === 0) {
+      try {
+        return await this.signaling.plan(manifest, pins, announce);
+      } catch (error) {
+        const isAway = error instanceof SignalingError && error.code === "away";
+        if (!isAway || planners.length === 0) throw error;
+      }
+    }
+    const registry = { ...this.signaling.snapshot(), linked };
+    return this.plans.ask({ manifest, pins, without: [...this.unreachable], announce, ...registry }, planners);
   }
 
   /** Makes the link to a peer where there is none; rejects with LinkError, naming the peer and the step that failed. */
@@ -117,6 +155,13 @@ export class Network {
       if (this.links.existing(peer) === null) this.options.receiver.lost(peer, `it left the room (${reason})`);
       else this.links.left(peer);
     }
+  }
+
+  private received(link: Link, message: Message): void {
+    if (message.type === "RELAY") this.relays.received(link, message);
+    else if (message.type === "PLAN") this.plans.refuse(link.peer, message);
+    else if (message.type === "PLANNED") this.plans.answered(link.peer, message);
+    else this.options.receiver.received(link, message);
   }
 
   private heartbeat(): object {

@@ -1,7 +1,7 @@
 /** A browser tab as a peer of a room: its runtimes, its links, the runs that it drives and the fragments that it hosts. */
 
 import { type Invite, ownKey, type PeerKey, parseInvite, verifyGrant } from "../protocol/grants";
-import type { Message } from "../protocol/messages";
+import type { Message, RunMessage } from "../protocol/messages";
 import { graphFromJson, type Plan, type RuntimeName } from "../run/graph";
 import type { NodeSpec, Runtime } from "../runtimes/base";
 import { type PyodideProgress, PyodideRuntime } from "../runtimes/pyodide";
@@ -96,11 +96,7 @@ export class Peer extends EventTarget implements PeerApi, Home, HostingHome, Rec
   }
 
   async plan(manifest: string, pins: Record<string, string> = {}): Promise<Planned> {
-    const { name, graph, plan, faults, refused } = await this.network.signaling.plan(
-      manifest,
-      pins,
-      this.announcement(),
-    );
+    const { name, graph, plan, faults, refused } = await this.network.plan(manifest, pins, this.announcement());
     if (faults) throw new ManifestFaults(faults);
     if (refused) throw new PlanRefused(refused.message, refused.refusals);
     return { name: name ?? "", graph: graphFromJson(graph), plan: plan as unknown as Plan };
@@ -179,14 +175,14 @@ export class Peer extends EventTarget implements PeerApi, Home, HostingHome, Rec
 
   // What the network tells
 
-  received(link: Link, message: Message): void {
+  received(link: Link, message: RunMessage): void {
     const key = { driver: message.driver, run: message.run };
     if (message.driver !== this.id) this.serve(link, key, message);
     else this.runs.get(message.run)?.receive(link.peer, message);
   }
 
   /** A message of somebody else's run: its driver's, or a neighbour's in it. */
-  private serve(link: Link, key: RunKey, message: Message): void {
+  private serve(link: Link, key: RunKey, message: RunMessage): void {
     const sender: Sender = { peer: link.peer, name: link.name, can: link.grant.can };
     switch (message.type) {
       case "PART":

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import type { Message } from "../protocol/messages";
+import type { RunMessage as Message } from "../protocol/messages";
 import type { Edge, Graph, GraphNode, Plan } from "../run/graph";
 import { type Answer, type Instance, NodeError, type NodeSpec, type Runtime } from "../runtimes/base";
 import { Hosting, type Sender, type Start } from "./hosting";

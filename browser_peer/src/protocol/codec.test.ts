@@ -12,7 +12,9 @@ const LANES: { [name: string]: Lane } = { control: Lane.CONTROL, data: Lane.DATA
 /** A record or message of the vectors, its hex fields as bytes. */
 function withBytes<T>(fields: object): T {
   const read = ([name, value]: [string, unknown]) =>
-    ["data", "body", "payload"].includes(name) && typeof value === "string" ? [name, bytes(value)] : [name, value];
+    ["data", "body", "payload", "sealed", "request", "answer"].includes(name) && typeof value === "string"
+      ? [name, bytes(value)]
+      : [name, value];
   return Object.fromEntries(Object.entries(fields).map(read as (entry: [string, unknown]) => [string, unknown])) as T;
 }
 

@@ -183,10 +183,15 @@ export async function importPair(jwk: string): Promise<PeerKey> {
   const publicKey = fromBase64url(parsed.x ?? "");
   if (publicKey?.length !== KEY_BYTES) throw new ValueFault("the stored key has no public half");
   return {
-    id: toHex(await sha256(publicKey)).slice(0, 16),
+    id: await peerId(publicKey),
     publicKey: toHex(publicKey),
     sign: async (data) => new Uint8Array(await crypto.subtle.sign("Ed25519", privateKey, data)),
   };
+}
+
+/** The id of the peer that holds the Ed25519 key whose 32 raw public bytes these are. */
+export async function peerId(publicKey: Bytes): Promise<string> {
+  return toHex(await sha256(publicKey)).slice(0, 16);
 }
 
 async function sha256(data: Bytes): Promise<Bytes> {
@@ -196,6 +201,11 @@ async function sha256(data: Bytes): Promise<Bytes> {
 /** Two lower-case digits for each byte. */
 export function toHex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** The inverse of `toHex`. */
+export function fromHex(text: string): Bytes {
+  return Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
 }
 
 function fromBase64url(text: string): Bytes | null {

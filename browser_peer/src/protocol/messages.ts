@@ -10,6 +10,7 @@ import limits from "../generated/limits.json";
 import { Lane } from "./codec";
 import { unpack } from "./unpack";
 
+type Bytes = Uint8Array<ArrayBuffer>;
 type Run = { driver: string; run: string };
 type Epoch = Run & { epoch: number };
 export type Body = { [key: string]: unknown };
@@ -24,7 +25,8 @@ export type Part = Epoch & {
   payload: Uint8Array | null;
 };
 
-export type Message =
+/** What a run's driver and its workers say to one another. */
+export type RunMessage =
   | (Epoch & { type: "START" | "ERROR" | "CHECKPOINT"; body: Body })
   | (Epoch & { type: "UNREACHABLE"; peer: string })
   | (Epoch & { type: "READY" })
@@ -33,6 +35,15 @@ export type Message =
   | (Run & { type: "STATS" })
   | (Run & { type: "STATS_REPLY"; body: Body })
   | Part;
+
+/** What `sender` says to `to`, sealed (sealing.ts), through a peer that both have a link to. */
+export type Relay = { type: "RELAY"; sender: string; to: string; sealed: Bytes };
+
+/** Asks a peer that can plan, and its answer, as JSON. */
+export type Plan = { type: "PLAN"; id: number; request: Bytes };
+export type Planned = { type: "PLANNED"; id: number; answer: Bytes };
+
+export type Message = RunMessage | Relay | Plan | Planned;
 
 const MAX_EPOCH = 2 ** 32 - 1;
 const MAX_EDGE = limits.MAX_CONNECTIONS + 2 * limits.MAX_NODES;
@@ -50,6 +61,9 @@ const FIELDS: { [Type in Message["type"]]: string[] } = {
   FAILED: ["driver", "run", "epoch", "text"],
   CHECKPOINT: ["driver", "run", "epoch", "body"],
   UNREACHABLE: ["driver", "run", "epoch", "peer"],
+  RELAY: ["sender", "to", "sealed"],
+  PLAN: ["id", "request"],
+  PLANNED: ["id", "answer"],
   PART: ["driver", "run", "epoch", "edge", "seq", "part", "flags", "payload"],
 };
 const TYPES = new Map(Object.entries(registry.messages).map(([name, code]) => [code, name as Message["type"]]));
@@ -57,10 +71,14 @@ const TYPES = new Map(Object.entries(registry.messages).map(([name, code]) => [c
 const id = (value: unknown) => typeof value === "string" && value.length <= limits.MAX_ID_CHARS;
 const count = (limit: number) => (value: unknown) =>
   Number.isSafeInteger(value) && Number(value) >= 0 && Number(value) <= limit;
+const bytes = (limit: number) => (value: unknown) => value instanceof Uint8Array && value.length <= limit;
 const CHECKS: { [field: string]: (value: unknown) => boolean } = {
   driver: id,
   run: id,
   peer: id,
+  sender: id,
+  to: id,
+  id: count(Number.MAX_SAFE_INTEGER),
   epoch: count(MAX_EPOCH),
   edge: count(MAX_EDGE),
   seq: count(Number.MAX_SAFE_INTEGER),
@@ -69,6 +87,9 @@ const CHECKS: { [field: string]: (value: unknown) => boolean } = {
   flags: count(ALL_FLAGS),
   text: (value) => typeof value === "string" && value.length <= limits.MAX_CAUSE_CHARS,
   body: (value) => Object.prototype.toString.call(value) === "[object Object]",
+  sealed: bytes(limits.MAX_SEALED_BYTES),
+  request: bytes(limits.MAX_SIGNALING_BYTES),
+  answer: bytes(limits.MAX_SIGNALING_BYTES),
   payload: (value) => value === null || value instanceof Uint8Array,
 };
 

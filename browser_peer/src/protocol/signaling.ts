@@ -25,6 +25,7 @@ export interface Joined {
   can: string[];
   peers: WireRecord[];
   catalog: Catalog;
+  ice_servers: RTCIceServer[];
 }
 
 export interface Presence {
@@ -35,10 +36,8 @@ export interface Presence {
   catalog: Catalog;
 }
 
-/** What was asked with the same `id`: a plan with its graph and name, or the manifest's faults, or why no plan fits. */
+/** A plan with its graph and name, or the manifest's faults, or why no plan fits. */
 export interface PlanAnswer {
-  type: "plan";
-  id: number;
   name?: string;
   graph?: Record<string, unknown>;
   plan?: Record<string, unknown>;
@@ -91,7 +90,7 @@ export type ServerMessage =
   | Presence
   | { type: "relay"; from: string; data: Record<string, unknown> }
   | { type: "ice"; ice_servers: RTCIceServer[] }
-  | PlanAnswer
+  | (PlanAnswer & { type: "plan"; id: number })
   | { type: "error"; code: string; message: string; id?: number }
   | Delta;
 
@@ -109,6 +108,13 @@ const shape = (fields: Record<string, Check>) => (value: unknown) =>
 const isRecord = shape({ peer: isText, name: isText, types: isText, can: listOf(isText), caps: optional(isObject) });
 const isCatalog = mapOf(listOf(isObject));
 const isObjects = listOf(isObject);
+const planFields = {
+  name: optional(isText),
+  graph: optional(isObject),
+  plan: optional(isObject),
+  faults: optional(listOf(shape({ path: isText, message: isText }))),
+  refused: optional(shape({ message: isText, refusals: isObjects })),
+};
 const isGone = shape({ peer: isText, name: isText, reason: isText });
 
 /** The fields of each message that this side reads; further ones are left alone. */
@@ -121,18 +127,12 @@ const SHAPES: Record<string, Check> = {
     can: listOf(isText),
     peers: listOf(isRecord),
     catalog: isCatalog,
+    ice_servers: isObjects,
   }),
   presence: shape({ left: listOf(isGone), joined: listOf(isRecord), updated: listOf(isRecord), catalog: isCatalog }),
   relay: shape({ from: isText, data: isObject }),
   ice: shape({ ice_servers: isObjects }),
-  plan: shape({
-    id: isNumber,
-    name: optional(isText),
-    graph: optional(isObject),
-    plan: optional(isObject),
-    faults: optional(listOf(shape({ path: isText, message: isText }))),
-    refused: optional(shape({ message: isText, refusals: isObjects })),
-  }),
+  plan: shape({ id: isNumber, ...planFields }),
   error: shape({ code: isText, message: isText, id: optional(isNumber) }),
   state: shape({ room: isText, since_s: isNumber, links: isObjects, runs: isObjects, events: isObjects }),
   links: shape({ links: isObjects }),
@@ -153,6 +153,24 @@ export function readMessage(data: unknown): ServerMessage {
   const check = typeof type === "string" && Object.hasOwn(SHAPES, type) ? SHAPES[type] : undefined;
   if (check === undefined || !check(message)) bad(`the server said what this peer does not understand (${type})`);
   return message as ServerMessage;
+}
+
+/** What a neighbour answers in place of the server; throws SignalingError with what it says instead, or "bad-message". */
+export function readPlanned(answer: Uint8Array): PlanAnswer {
+  let said: unknown;
+  try {
+    said = JSON.parse(new TextDecoder().decode(answer));
+  } catch {
+    bad("a neighbour answered what is no JSON");
+  }
+  if (isObject(said) && "error" in (said as object)) {
+    throw new SignalingError(
+      "plan-failed",
+      String((said as { error: unknown }).error).slice(0, limits.MAX_CAUSE_CHARS),
+    );
+  }
+  if (!shape(planFields)(said)) bad("a neighbour answered what is no plan");
+  return said as PlanAnswer;
 }
 
 export function bad(reason: string): never {

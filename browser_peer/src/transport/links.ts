@@ -63,6 +63,11 @@ export class Links {
     return this.standing.get(peer) ?? null;
   }
 
+  /** The links that have a connection now. */
+  connected(): Link[] {
+    return [...this.standing.values()].filter((link) => !link.suspended);
+  }
+
   /** The peer is not in the room any more: a link to it that has lost its connection is lost at once. */
   left(peer: string): void {
     const link = this.existing(peer);

@@ -64,6 +64,7 @@ export class SignalingClient {
   private stopBeating = () => {};
   private announcement: object | null;
   private onDelta: ((delta: Delta) => void) | null = null;
+  private lastIceServers: RTCIceServer[] = [];
   private readonly ice = new Set<Deferred<RTCIceServer[]>>();
   private readonly plans = new Map<number, Deferred<PlanAnswer>>();
   private nextPlan = 0;
@@ -79,6 +80,22 @@ export class SignalingClient {
 
   get connected(): boolean {
     return this.live !== null;
+  }
+
+  /** Whether the server is there and its registry whole: after a restart the others need a moment to come back. */
+  get settled(): boolean {
+    return this.connected && this.unconfirmed.size === 0;
+  }
+
+  /** Whether the server can relay to this peer, as far as we know. */
+  reaches(peer: string): boolean {
+    return this.connected && this.peers.has(peer) && !this.unconfirmed.has(peer);
+  }
+
+  /** The registry in the form in which it crosses the wire: node types by their digest in `catalog`. */
+  snapshot(): { peers: object[]; catalog: object } {
+    const peers = Array.from(this.peers.values(), (record) => ({ ...record, types: this.digests.get(record.peer) }));
+    return { peers, catalog: this.catalog };
   }
 
   /** Joins the room; rejects with SignalingError: the server's code, or "away" where nobody answers. */
@@ -110,8 +127,12 @@ export class SignalingClient {
     return this.within(answer, limits.PLAN_TIMEOUT_S * 1000).finally(() => this.plans.delete(id));
   }
 
-  /** Fresh STUN and TURN servers. Rejects with SignalingError("away"). */
+  /**
+   * STUN and TURN servers: fresh ones, or while the server is away the last that it gave. Rejects with
+   * SignalingError("away") where it does not answer.
+   */
   async iceServers(): Promise<RTCIceServer[]> {
+    if (!this.connected) return this.lastIceServers;
     const answer = new Deferred<RTCIceServer[]>();
     this.send({ type: "ice" });
     this.ice.add(answer);
@@ -233,6 +254,7 @@ export class SignalingClient {
     this.opening = null;
     this.live = socket;
     this.can = new Set(message.can);
+    this.lastIceServers = message.ice_servers;
     this.takeRegistry(message);
     this.stopBeating = every(limits.SIGNALING_HEARTBEAT_S * 1000, () => this.beat());
     this.beat();
@@ -291,6 +313,7 @@ export class SignalingClient {
         this.options.onRelay?.(message.from, message.data);
         return;
       case "ice":
+        this.lastIceServers = message.ice_servers;
         for (const waiting of this.ice) waiting.resolve(message.ice_servers);
         return;
       case "plan":

@@ -308,7 +308,7 @@ class Run:
 
     # What the workers say
 
-    def receive(self, sender: PeerId, message: messages.Message) -> None:
+    def receive(self, sender: PeerId, message: messages.RunMessage) -> None:
         """A message of one of the run's workers; raises ProtocolError where it is none of theirs to send."""
         epoch = self._epochs[-1] if self._epochs else None
         if epoch is None or self._driver is None:
@@ -330,7 +330,7 @@ class Run:
             case _ if not self._interrupted:
                 self._receive(epoch, sender, message)
 
-    def _receive(self, epoch: Epoch, sender: PeerId, message: messages.Message) -> None:
+    def _receive(self, epoch: Epoch, sender: PeerId, message: messages.RunMessage) -> None:
         assert self._driver is not None
         match message:
             case messages.Error(body=body):
