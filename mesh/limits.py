@@ -66,6 +66,7 @@ RUN_WINDOW_BYTES: Final = 16 * 1024 * 1024
 MAX_JOIN_BYTES: Final = 64 * 1024 * 1024  # parts that a join holds for one seq
 MAX_JOIN_PARTS: Final = 100_000
 MAX_RUNS: Final = 64  # on one peer
+MAX_REPLICAS: Final = 64  # places of one node
 MAX_CAUSE_CHARS: Final = 4096  # of an item error's cause
 DEFAULT_TIMEOUT_S: Final = 30.0
 MAX_TIMEOUT_S: Final = 86_400.0

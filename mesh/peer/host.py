@@ -7,11 +7,12 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Final
 
 from mesh.errors import NodeError
-from mesh.ids import NodeId
+from mesh.ids import NodeId, PeerId
 from mesh.manifest.graph import Graph, GraphNode
 from mesh.nodes.spec import RuntimeName
 from mesh.run.events import Call, FailRun, Frame, Instruction, Recreate
 from mesh.run.fragment import Fragment
+from mesh.run.placement import Placement, Seat
 from mesh.run.retention import Resumption
 from mesh.runtimes.base import Answer, Instance, Runtime
 
@@ -54,7 +55,8 @@ class Host:
     def __init__(
         self,
         graph: Graph,
-        seats: Mapping[NodeId, RuntimeName],
+        placement: Placement,
+        me: PeerId,
         runtimes: Runtimes,
         *,
         resumption: Resumption,
@@ -62,46 +64,46 @@ class Host:
         times: dict[NodeId, Times],
     ) -> None:
         """``times``: of the run's calls here so far, by node; they are added to."""
-        self._nodes: dict[NodeId, GraphNode] = {node.id: node for node in graph.nodes if node.id in seats}
-        self._seats = seats
+        self._nodes: dict[NodeId, GraphNode] = {node.id: node for node in graph.nodes}
+        self._seats = placement.seats(me)
         self._runtimes = runtimes
         self._execute = execute
-        self._instances: dict[NodeId, Instance] = {}
+        self._instances: dict[Seat, Instance] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
         self._states = resumption.states
-        self.fragment = Fragment(graph, tuple(self._nodes), first_seq=resumption.first_seq, states=resumption.states)
+        first, states = resumption.first_seq, resumption.states
+        self.fragment = Fragment(graph, placement, me, first_seq=first, states=states)
         self.times = times
-        for node in self._nodes:
-            times.setdefault(node, Times())
+        for seat in self._seats:
+            times.setdefault(seat.node, Times())
 
     async def setup(self) -> None:
-        """Makes every node, in its state; raises NodeError, naming the node, where one cannot be made."""
-        await asyncio.gather(*(self._create(node) for node in self._nodes))
-        await asyncio.gather(
-            *(self._restore(node, state) for node, state in self._states.items() if node in self._nodes)
-        )
+        """Makes every instance, in its state; raises NodeError, naming the node, where one cannot be made."""
+        await asyncio.gather(*(self._create(seat) for seat in self._seats))
+        states = {seat: self._states[seat.node] for seat in self._seats if seat.node in self._states}
+        await asyncio.gather(*(self._restore(seat, state) for seat, state in states.items()))
 
-    async def _restore(self, node: NodeId, state: bytes) -> None:
+    async def _restore(self, seat: Seat, state: bytes) -> None:
         try:
-            await self._instances[node].restore(state)
+            await self._instances[seat].restore(state)
         except NodeError as error:
-            raise NodeError(f"node {node!r} could not be restored: {error}", kind=error.kind) from error
+            raise NodeError(f"node {seat.node!r} could not be restored: {error}", kind=error.kind) from error
 
-    async def _create(self, node: NodeId) -> None:
+    async def _create(self, seat: Seat) -> None:
         try:
-            instance = await self._runtimes[self._seats[node]].create(self._nodes[node])
+            instance = await self._runtimes[seat.runtime].create(self._nodes[seat.node])
         except NodeError as error:
-            raise NodeError(f"node {node!r} could not be set up: {error}", kind=error.kind) from error
+            raise NodeError(f"node {seat.node!r} could not be set up: {error}", kind=error.kind) from error
         if self._closed:
             await instance.close()
-        self._instances[node] = instance
+        self._instances[seat] = instance
 
     def frame(self, frame: Frame) -> None:
         self.carry_out(self.fragment.frame(frame))
 
-    def credit(self, edge: int, amount: int) -> None:
-        self.carry_out(self.fragment.credit(edge, amount))
+    def credit(self, edge: int, seq: int, amount: int) -> None:
+        self.carry_out(self.fragment.credit(edge, seq, amount))
 
     def carry_out(self, instructions: Sequence[Instruction]) -> None:
         """Starts calls, after everything else was passed on, in order."""
@@ -113,8 +115,8 @@ class Host:
             match instruction:
                 case Call():
                     calls.append(self._call(instruction))
-                case Recreate(node):
-                    calls.append(self._recreate(node))
+                case Recreate(seat):
+                    calls.append(self._recreate(seat))
                 case _:
                     others.append(instruction)
         if others:
@@ -140,43 +142,44 @@ class Host:
         try:
             instructions = await self._perform(call)
         except NodeError as error:
-            instructions = self.fragment.failed(call.node, error.kind, str(error))
+            instructions = self.fragment.failed(call.seat, error.kind, str(error))
         if call.op in ("process", "next", "finish"):
-            self.times[call.node].add((time.perf_counter() - started) * 1e3)
+            self.times[call.seat.node].add((time.perf_counter() - started) * 1e3)
         self.carry_out(instructions)
 
     async def _perform(self, call: Call) -> Sequence[Instruction]:
-        instance = self._instances[call.node]
+        instance = self._instances[call.seat]
         answer: Answer
         match call.op:
             case "snapshot":
-                return self.fragment.snapshotted(call.node, await instance.snapshot())
+                return self.fragment.snapshotted(call.seat, await instance.snapshot())
             case "restore":
                 await instance.restore(call.payload or b"")
-                return self.fragment.restored(call.node)
+                return self.fragment.restored(call.seat)
             case "process":
                 answer = await instance.process(call.payload or b"")
             case "next":
                 answer = await instance.next()
             case "finish":
                 answer = await instance.finish()
-        return self.fragment.answered(call.node, answer.parts, answer.more)
+        return self.fragment.answered(call.seat, answer.parts, answer.more)
 
-    async def _recreate(self, node: NodeId) -> None:
-        await self._instances.pop(node).close()
+    async def _recreate(self, seat: Seat) -> None:
+        await self._instances.pop(seat).close()
         try:
-            await self._create(node)
+            await self._create(seat)
         except NodeError as error:
-            self.carry_out(self.fragment.failed(node, "crashed", str(error)))
+            self.carry_out(self.fragment.failed(seat, "crashed", str(error)))
             return
-        self.carry_out(self.fragment.recreated(node))
+        self.carry_out(self.fragment.recreated(seat))
 
     def costs(self) -> dict[str, dict[str, float]]:
         """What one call took here: node type → runtime → median ms."""
         costs: dict[str, dict[str, float]] = {}
-        for node, runtime in self._seats.items():
-            if self.times[node].count:
-                costs.setdefault(self._nodes[node].node_type, {})[runtime] = self.times[node].summary()["p50"]
+        for seat in self._seats:
+            times = self.times[seat.node]
+            if times.count:
+                costs.setdefault(self._nodes[seat.node].node_type, {})[seat.runtime] = times.summary()["p50"]
         return costs
 
     async def close(self) -> None:

@@ -8,10 +8,10 @@ from mesh.errors import MeshError, ProtocolError
 from mesh.ids import PeerId, RunId
 from mesh.manifest.graph import Graph, from_value
 from mesh.peer.host import summaries
-from mesh.peer.placement import Placement
 from mesh.peer.site import RunKey, Site
 from mesh.protocol import messages
-from mesh.run.events import Checkpoint, Frame, ReportError
+from mesh.run.events import Checkpoint, Frame, GiveCredit, ReportError
+from mesh.run.placement import Placement
 from mesh.run.retention import Resumption
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Hosting:
             self.stop(key)
         else:
             self._peer.post(link.peer, messages.Ready(key.driver, key.run, message.epoch))
-            self._peer.log(f"run {key.run} of {link.name}: runs {', '.join(site.placement.runtimes_on(self._peer.id))}")
+            self._peer.log(f"run {key.run} of {link.name}: runs {', '.join(site.placement.nodes(self._peer.id))}")
             self._starting.pop(key, None)
 
     def _make_site(self, link: "Link", key: RunKey, message: messages.Start, before: Site | None) -> Site:
@@ -86,14 +86,13 @@ class Hosting:
         )
 
     def _check_types(self, graph: Graph, placement: Placement) -> None:
-        mine = placement.runtimes_on(self._peer.id)
-        for node in graph.nodes:
-            if node.id not in mine:
-                continue
+        nodes = {node.id: node for node in graph.nodes}
+        for seat in placement.seats(self._peer.id):
+            node = nodes[seat.node]
             spec = self._peer.types.get(node.node_type)
-            if spec is None or mine[node.id] not in spec.runtimes:
+            if spec is None or seat.runtime not in spec.runtimes:
                 raise ProtocolError(
-                    "bad-message", f"{self._peer.name} does not offer {node.node_type} in {mine[node.id]}"
+                    "bad-message", f"{self._peer.name} does not offer {node.node_type} in {seat.runtime}"
                 )
             if (spec.arity, spec.join, spec.stateful, spec.finishes) != (
                 node.arity,
@@ -149,8 +148,8 @@ class _ToDriver:
     def send_frame(self, site: Site, to: PeerId, frame: Frame) -> None:
         self._peer.post_frame(site, to, frame)
 
-    def send_credit(self, site: Site, to: PeerId, edge: int, amount: int) -> None:
-        self._peer.post(to, messages.Credit(site.key.driver, site.key.run, site.epoch, edge, amount))
+    def send_credit(self, site: Site, to: PeerId, credit: GiveCredit) -> None:
+        self._peer.post_credit(site, to, credit)
 
     def item_failed(self, site: Site, error: ReportError) -> None:
         body = {

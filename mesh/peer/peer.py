@@ -23,7 +23,7 @@ from mesh.peer.hosting import Hosting
 from mesh.peer.site import RunKey, Site
 from mesh.protocol import messages
 from mesh.run.driver import OnError
-from mesh.run.events import Frame
+from mesh.run.events import Frame, GiveCredit
 from mesh.runtimes.python import PythonRuntime
 from mesh.runtimes.wasm import WasmRuntime
 
@@ -237,6 +237,11 @@ class Peer:
             ),
         )
 
+    def post_credit(self, site: Site, to: PeerId, credit: GiveCredit) -> None:
+        """Sends credit of a run."""
+        driver, run = site.key.driver, site.key.run
+        self.post(to, messages.Credit(driver, run, site.epoch, credit.edge, credit.seq, credit.bytes))
+
     def name_of(self, peer: PeerId) -> str:
         """What people call a peer."""
         if peer == self.id or self._network is None:
@@ -285,7 +290,7 @@ class Peer:
             case messages.Credit() if key not in self._runs:
                 site = self._site(key, message.epoch)
                 if site is not None:
-                    site.receive_credit(link.peer, message.edge, message.amount)
+                    site.receive_credit(link.peer, GiveCredit(message.edge, message.seq, message.amount))
             case _ if key in self._runs:
                 self._runs[key].receive(link.peer, message)
             case messages.Stop() | messages.Stats():

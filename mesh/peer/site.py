@@ -11,8 +11,8 @@ from mesh.ids import PeerId, RunId
 from mesh.limits import CREDIT_AFTER_S, CREDIT_EVERY_BYTES
 from mesh.manifest.graph import Graph
 from mesh.peer.host import Host, Runtimes
-from mesh.peer.placement import Placement
 from mesh.run.events import Checkpoint, Emit, FailRun, Frame, GiveCredit, Instruction, ReportError
+from mesh.run.placement import Placement, Strand
 from mesh.run.retention import Resumption
 
 
@@ -28,14 +28,14 @@ class Ends(Protocol):
     """What the driver's own peer adds to a site: the items' and the results' end of the graph."""
 
     def frame(self, frame: Frame) -> None: ...
-    def credit(self, edge: int, amount: int) -> None: ...
+    def credit(self, edge: int, seq: int, amount: int) -> None: ...
 
 
 class Outside(Protocol):
     """What a site needs of the rest of the mesh."""
 
     def send_frame(self, site: "Site", to: PeerId, frame: Frame) -> None: ...
-    def send_credit(self, site: "Site", to: PeerId, edge: int, amount: int) -> None: ...
+    def send_credit(self, site: "Site", to: PeerId, credit: GiveCredit) -> None: ...
     def item_failed(self, site: "Site", error: ReportError) -> None: ...
     def state_saved(self, site: "Site", saved: Checkpoint) -> None: ...
     def run_failed(self, site: "Site", reason: str) -> None: ...
@@ -65,13 +65,14 @@ class Site:
         self._ends = ends
         self._todo: deque[Callable[[], None]] = deque()
         self._draining = False
-        self._owed: Counter[int] = Counter()  # credit for other peers, by edge
+        self._owed: dict[Strand, GiveCredit] = {}  # for other peers
         self._paying: asyncio.TimerHandle | None = None
         self.since: int = before.since if before else epoch  # the epoch from which on is counted
         self.sent: Counter[PeerId] = before.sent if before else Counter()  # payload bytes, by the peer they went to
         self.host: Host = Host(
             graph,
-            placement.runtimes_on(me),
+            placement,
+            me,
             runtimes,
             resumption=resumption,
             execute=self.execute,
@@ -84,8 +85,8 @@ class Site:
             match instruction:
                 case Emit(frame):
                     self._route_frame(frame)
-                case GiveCredit(edge, amount):
-                    self._route_credit(edge, amount)
+                case GiveCredit():
+                    self._route_credit(instruction)
                 case ReportError():
                     self._outside.item_failed(self, instruction)
                 case Checkpoint():
@@ -95,31 +96,34 @@ class Site:
         self._drain()
 
     def _route_frame(self, frame: Frame) -> None:
-        to = self.placement.target(frame.edge, frame.seq)
+        to = self.placement.target(frame.edge, frame.seq).peer
         if to == self._me:
             self._todo.append(lambda: self._take_frame(frame))
         else:
             self.sent[to] += len(frame.payload or b"")
             self._outside.send_frame(self, to, frame)
 
-    def _route_credit(self, edge: int, amount: int) -> None:
-        to = self.placement.source(edge)
+    def _route_credit(self, credit: GiveCredit) -> None:
+        to = self.placement.source(credit.edge, credit.seq).peer
         if to == self._me:
-            self._todo.append(lambda: self._take_credit(edge, amount))
+            self._todo.append(lambda: self._take_credit(credit))
             return
-        self._owed[edge] += amount
-        if self._owed[edge] >= CREDIT_EVERY_BYTES:
-            self._pay(edge)
+        strand = self.placement.strand(credit.edge, credit.seq)
+        owed = credit.bytes + (self._owed[strand].bytes if strand in self._owed else 0)
+        self._owed[strand] = GiveCredit(credit.edge, credit.seq, owed)
+        if owed >= CREDIT_EVERY_BYTES:
+            self._pay(strand)
         elif self._paying is None:  # a message for every small item would cost as much as the item
             self._paying = asyncio.get_running_loop().call_later(CREDIT_AFTER_S, self._pay_all)
 
     def _pay_all(self) -> None:
         self._paying = None
-        for edge in tuple(self._owed):
-            self._pay(edge)
+        for strand in tuple(self._owed):
+            self._pay(strand)
 
-    def _pay(self, edge: int) -> None:
-        self._outside.send_credit(self, self.placement.source(edge), edge, self._owed.pop(edge))
+    def _pay(self, strand: Strand) -> None:
+        _, sender, _ = strand
+        self._outside.send_credit(self, sender.peer, self._owed.pop(strand))
 
     def _drain(self) -> None:
         """Local deliveries in a loop rather than by recursion: a long chain of nodes must not end in a deep stack."""
@@ -134,22 +138,23 @@ class Site:
 
     def receive_frame(self, sender: PeerId, frame: Frame) -> None:
         """A frame from another peer; raises ProtocolError where the plan knows no such frame."""
-        if not 0 <= frame.edge < len(self.graph.edges) or frame.seq < 0:
-            raise ProtocolError("bad-message", f"no edge {frame.edge} in this run")
-        if (
-            self.placement.source(frame.edge, frame.seq) != sender
-            or self.placement.target(frame.edge, frame.seq) != self._me
-        ):
+        if self._peers(frame.edge, frame.seq) != (sender, self._me):
             raise ProtocolError("bad-message", f"edge {frame.edge} does not lead from {sender} to here")
         self._take_frame(frame)
         self._drain()
 
-    def receive_credit(self, sender: PeerId, edge: int, amount: int) -> None:
+    def receive_credit(self, sender: PeerId, credit: GiveCredit) -> None:
         """Credit from another peer; raises ProtocolError where it is not that peer's to give."""
-        if not 0 <= edge < len(self.graph.edges) or self.placement.target(edge) != sender or amount < 0:
-            raise ProtocolError("bad-message", f"credit for edge {edge} is not {sender}'s to give")
-        self._take_credit(edge, amount)
+        if self._peers(credit.edge, credit.seq) != (self._me, sender):
+            raise ProtocolError("bad-message", f"credit for edge {credit.edge} is not {sender}'s to give")
+        self._take_credit(credit)
         self._drain()
+
+    def _peers(self, edge: int, seq: int) -> tuple[PeerId, PeerId] | None:
+        """Who sends a seq on an edge, and who receives it; None where there is no such edge."""
+        if not 0 <= edge < len(self.graph.edges) or seq < 0:
+            return None
+        return self.placement.source(edge, seq).peer, self.placement.target(edge, seq).peer
 
     def _take_frame(self, frame: Frame) -> None:
         if self.graph.edges[frame.edge].target is None:
@@ -158,12 +163,12 @@ class Site:
         else:
             self.host.frame(frame)
 
-    def _take_credit(self, edge: int, amount: int) -> None:
-        if self.graph.edges[edge].source is None:
+    def _take_credit(self, credit: GiveCredit) -> None:
+        if self.graph.edges[credit.edge].source is None:
             if self._ends is not None:
-                self._ends.credit(edge, amount)
+                self._ends.credit(credit.edge, credit.seq, credit.bytes)
         else:
-            self.host.credit(edge, amount)
+            self.host.credit(credit.edge, credit.seq, credit.bytes)
 
     def link_bytes(self, names: Mapping[PeerId, str]) -> dict[str, int]:
         """The bytes sent, as ``from->to``; a peer that came back may have another id, and the name that it had."""

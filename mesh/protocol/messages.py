@@ -46,12 +46,13 @@ class Refused(NamedTuple):
 
 
 class Credit(NamedTuple):
-    """The receiver of ``edge`` consumed ``amount`` bytes, overhead included."""
+    """The receiver of ``seq`` on ``edge`` consumed ``amount`` bytes of its strand, overhead included."""
 
     driver: PeerId
     run: RunId
     epoch: int
     edge: int
+    seq: int
     amount: int
 
 
@@ -271,6 +272,7 @@ _CHECKS: Final[dict[str, Callable[[object], bool]]] = {
     "id": lambda value: _is_count(value, _MAX_COUNT),
     "epoch": lambda value: _is_count(value, _MAX_EPOCH),
     "edge": lambda value: _is_count(value, _MAX_EDGE),
+    "seq": lambda value: _is_count(value, _MAX_COUNT),
     "amount": lambda value: _is_count(value, _MAX_COUNT),
     "text": lambda value: type(value) is str and len(value) <= MAX_CAUSE_CHARS,
     "body": lambda value: type(value) is dict,

@@ -25,6 +25,7 @@ from mesh.manifest.graph import Graph
 from mesh.run.events import Emit, Flag, Frame, GiveCredit
 from mesh.run.inbox import Gather, Inbox, Input, Port, Stream, Whole
 from mesh.run.outbox import Outbox
+from mesh.run.placement import Placement
 from mesh.run.retention import Resumption, Retention
 
 type OnError = Literal["stop", "continue"]
@@ -91,19 +92,26 @@ type DriverInstruction = Emit | GiveCredit | Result | SeqFailed | Finished
 class Driver:
     """One run, seen from the peer that submitted it."""
 
-    def __init__(self, graph: Graph, *, on_error: OnError = "stop", credit_bytes: int = EDGE_CREDIT_BYTES) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        placement: Placement,
+        *,
+        on_error: OnError = "stop",
+        credit_bytes: int = EDGE_CREDIT_BYTES,
+    ) -> None:
         self.counts = Counts()
         self._on_error = on_error
         self._graph, self._credit_bytes = graph, credit_bytes
         self._nodes = frozenset(node.id for node in graph.nodes)
         self._retention = Retention(graph)
         self._holds = _may_differ(graph)
-        self._begin(0)
+        self._begin(placement, 0)
         self._counted = next(iter(self._sources))  # the source edge on which items are counted
         self._input_ended = False
         self._finished = False
         self._interrupted = False
-        self._sent = 0  # items that went out at least once
+        self._held: list[tuple[int, int, bytes | None]] = []  # what goes out when a new epoch begins
         self._committed: Inbox | None = None  # of an earlier epoch, with the rest of a seq of which some may be out
         self._turn = 0  # the seq whose results come out now
         self._parts = 0  # of it that came out
@@ -113,14 +121,23 @@ class Driver:
         self._told = 0  # errors below this seq were told in an earlier epoch
         self._errors: dict[int, list[Failure]] = {}  # of seqs whose turn has not passed
 
-    def _begin(self, first_seq: int) -> None:
+    def _begin(self, placement: Placement, first_seq: int) -> None:
         """Fresh ends of all edges of the graph."""
+        self._placement, self._first_seq = placement, first_seq
         self._sources = {
-            number: Outbox(number, drops=False, credit_bytes=self._credit_bytes)
+            number: Outbox(placement, number, drops=False, credit_bytes=self._credit_bytes)
             for number, edge in enumerate(self._graph.edges)
             if edge.source is None
         }
-        self._sinks = _sinks(self._graph, first_seq, self._credit_bytes, hold=self._holds)
+        self._sinks = self._make_sinks()
+
+    def _make_sinks(self) -> Inbox:
+        edges = {number: edge for number, edge in enumerate(self._graph.edges) if edge.target is None}
+        here, first, credit = self._placement.seat(None, 0), self._first_seq, self._credit_bytes
+        ports = [Port(self._placement, edge, here, first_seq=first, credit_bytes=credit) for edge in edges]
+        if len(ports) == 1:
+            return Whole(ports[0], edges[ports[0].edge].port) if self._holds else Stream(ports[0])
+        return Gather(edges, ports, optional=frozenset(edge.port for edge in edges.values()))
 
     # Items
 
@@ -131,7 +148,7 @@ class Driver:
             and not self._input_ended
             and not (self._errors and self._on_error == "stop")
             and self._retention.has_room
-            and all(box.has_room for box in self._sources.values())
+            and all(box.has_room(self.counts.items_in) for box in self._sources.values())
         )
 
     def admit(self, payload: bytes) -> Sequence[DriverInstruction]:
@@ -172,11 +189,10 @@ class Driver:
         self._told = self._turn + (self._committed is not None)
         self._errors = {seq: errors for seq, errors in self._errors.items() if seq < self._told}
         resumption = self._retention.resumption()
-        self._begin(resumption.first_seq)
-        for seq, flags, payload in self._retention.items():
-            self._put(seq, Flag.END | flags, payload)
+        self._begin(self._placement, resumption.first_seq)
+        self._held = [(seq, Flag.END | flags, payload) for seq, flags, payload in self._retention.items()]
         if self._input_ended:
-            self._put(self.counts.items_in, Flag.END | Flag.FINAL, None)
+            self._held.append((self.counts.items_in, Flag.END | Flag.FINAL, None))
         return resumption
 
     def _commit(self) -> None:
@@ -185,33 +201,40 @@ class Driver:
         if given is not None and given.seq == self._turn and not self._awaits_error(given):
             self._committed = self._sinks
 
-    def resume(self) -> Sequence[DriverInstruction]:
-        """Everything is set up for the new epoch, at the seq and with the states that ``interrupt`` told."""
+    def resume(self, placement: Placement) -> Sequence[DriverInstruction]:
+        """Everything is set up as ``placement`` says, at the seq and with the states that ``interrupt`` told."""
         self._interrupted = False
+        self._begin(placement, self._first_seq)
+        held, self._held = self._held, []
+        for each in held:
+            self._queue(*each)
         return self._send()
 
     def _put(self, seq: int, flags: int, payload: bytes | None) -> list[DriverInstruction]:
-        for edge, box in self._sources.items():
-            box.put(Frame(edge, seq, 0, flags, payload))
+        if self._interrupted:
+            self._held.append((seq, flags, payload))
+            return []
+        self._queue(seq, flags, payload)
         return self._send()
 
+    def _queue(self, seq: int, flags: int, payload: bytes | None) -> None:
+        for edge, box in self._sources.items():
+            box.put(Frame(edge, seq, 0, flags, payload))
+
     def _send(self) -> list[DriverInstruction]:
-        if self._interrupted:
-            return []
         frames = [frame for box in self._sources.values() for frame in box.take()]
         for frame in frames:
             if frame.edge == self._counted and frame.payload is not None:
-                self.counts.replayed += frame.seq < self._sent
-                self._sent = max(self._sent, frame.seq + 1)
+                self.counts.replayed += self._retention.goes_out(frame.seq)
         return [Emit(frame) for frame in frames]
 
     # From the network
 
-    def credit(self, edge: int, amount: int) -> Sequence[DriverInstruction]:
-        """Credit came back on a source edge. Raises ProtocolError("bad-message") for what cannot be."""
+    def credit(self, edge: int, seq: int, amount: int) -> Sequence[DriverInstruction]:
+        """Credit came back for the strand of a seq on a source edge. Raises ProtocolError("bad-message")."""
         if edge not in self._sources:
             raise ProtocolError("bad-message", f"edge {edge} is no source edge")
-        self._sources[edge].give(amount)
+        self._sources[edge].give(seq, amount)
         return self._send()
 
     def frame(self, frame: Frame) -> Sequence[DriverInstruction]:
@@ -281,8 +304,8 @@ class Driver:
                 self._parts += 1
                 self.counts.results_out += 1
         if not self._finished:
-            due = ((edge, port.due()) for edge, port in self._sinks.ports.items())
-            instructions += [GiveCredit(edge, amount) for edge, amount in due if amount]
+            ports = self._sinks.ports.items()
+            instructions += [GiveCredit(edge, seq, amount) for edge, port in ports for seq, amount in port.due()]
         return instructions
 
     def _is_duplicate(self, given: Input) -> bool:
@@ -338,14 +361,6 @@ class Driver:
     def _finish(self, status: Literal["done", "failed"], error: Failure | None = None, reason: str = "") -> Finished:
         self._finished = True
         return Finished(status, error, reason)
-
-
-def _sinks(graph: Graph, first_seq: int, credit_bytes: int, *, hold: bool) -> Inbox:
-    edges = {number: edge for number, edge in enumerate(graph.edges) if edge.target is None}
-    ports = [Port(number, first_seq=first_seq, credit_bytes=credit_bytes) for number in edges]
-    if len(ports) == 1:
-        return Whole(ports[0], edges[ports[0].edge].port) if hold else Stream(ports[0])
-    return Gather(edges, ports, optional=frozenset(edge.port for edge in edges.values()), first_seq=first_seq)
 
 
 def _may_differ(graph: Graph) -> bool:

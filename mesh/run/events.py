@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from mesh.ids import NodeId
+from mesh.run.placement import Seat
 
 
 class Flag:
@@ -34,18 +35,18 @@ Op = Literal["process", "next", "finish", "snapshot", "restore"]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Do ``op`` on the node's instance and report what came of it, with the same node. One at a time per node."""
+    """Do ``op`` on an instance and report what came of it, with the same seat. One at a time per seat."""
 
-    node: NodeId
+    seat: Seat
     op: Op
     payload: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Recreate:
-    """The node's instance is lost: make it anew and report ``recreated``, or ``failed`` where that fails."""
+    """An instance is lost: make it anew and report ``recreated``, or ``failed`` where that fails."""
 
-    node: NodeId
+    seat: Seat
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,10 @@ class Emit:
 
 @dataclass(frozen=True, slots=True)
 class GiveCredit:
-    """Tell the sender of the edge that ``bytes`` (with overhead) were consumed."""
+    """Tell the sender on the edge of ``seq`` that ``bytes`` (with overhead) of its strand were consumed."""
 
     edge: int
+    seq: int
     bytes: int
 
 

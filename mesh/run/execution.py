@@ -1,4 +1,4 @@
-"""One node of a fragment: which call comes next, and what becomes of its answer.
+"""One instance of a node: which call comes next, and what becomes of its answer.
 
 ::
 
@@ -11,7 +11,7 @@
     READY, RUNNING, BROKEN ─end─▶ ENDED                   the extra seq is out; what still comes in is only consumed
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from typing import Final
 
@@ -21,10 +21,11 @@ from mesh.run.events import Call, Checkpoint, Flag, Frame, Instruction, Op, Recr
 from mesh.run.inbox import Inbox, Input
 from mesh.run.journal import Journal
 from mesh.run.outbox import Outbox
+from mesh.run.placement import Seat
 
 
 class State(Enum):
-    """What a node is doing."""
+    """What an instance is doing."""
 
     READY = auto()
     RUNNING = auto()
@@ -73,16 +74,23 @@ class NodeExecution:
     """
 
     def __init__(
-        self, node: GraphNode, inbox: Inbox, outboxes: Sequence[Outbox], *, first_seq: int, state: bytes | None
+        self,
+        node: GraphNode,
+        seat: Seat,
+        inbox: Inbox,
+        outboxes: Mapping[int, Outbox],
+        *,
+        first_seq: int,
+        state: bytes | None,
     ) -> None:
-        self.node, self.inbox, self.outboxes = node, inbox, outboxes
+        self.node, self.seat, self.inbox, self.outboxes = node, seat, inbox, outboxes
         self.state = State.READY
         self._journal = Journal(state) if node.stateful and node.snapshots else None
         self._due: int | None = None  # the checkpoint that is still to be reported
         self._replayed = 0  # inputs of the journal that were given again
         self._op: Op = "process"  # what the call, or the row of calls, under way began with
         self._processed = False  # of the input at the head, only finish is left
-        self._seq, self._part = first_seq, 0  # of the next frame out
+        self._seq, self._part = first_seq, 0  # the lowest that was not ended here; of the next frame out
         self._broken = ""  # why no call can be made any more
 
     def _to(self, event: str) -> None:
@@ -93,24 +101,27 @@ class NodeExecution:
     def advance(self) -> list[Instruction]:
         """Consumes inputs up to one that needs a call, and asks for that call, while there is room downstream."""
         instructions: list[Instruction] = []
-        while self.state in _FREE and all(box.has_room for box in self.outboxes):
-            if self.state is State.HOLDING:
-                instructions.append(self._call("next"))
-            elif self.state is State.READY and self._wants_snapshot():
+        while self.state in _FREE:
+            if self.state is State.READY and self._wants_snapshot():
                 self._to("save")
-                instructions.append(Call(self.node.id, "snapshot"))
-            elif self.state is State.BROKEN and self._due is not None:
-                instructions += self._checkpoint(None, self._broken)
-            elif (given := self.inbox.head()) is not None:
-                instructions += self._begin(given)
-            else:
+                instructions.append(Call(self.seat, "snapshot"))
                 break
+            given = self.inbox.head()
+            if self.state is State.BROKEN and self._due is not None:
+                instructions += self._checkpoint(None, self._broken)
+            elif given is None or not all(box.has_room(given.seq) for box in self.outboxes.values()):
+                break
+            elif self.state is State.HOLDING:
+                instructions.append(self._call("next"))
+            else:
+                instructions += self._begin(given)
         return instructions
 
     def _begin(self, given: Input) -> list[Instruction]:
         """Asks for the call that an input needs; where it needs none, passes its end on."""
         op = self._needs(given)
         if given.seq >= self._seq:
+            self._seq = given.seq
             if given.fault:
                 return self._fail(given, "overflow", given.fault)
             if op and self.state is State.BROKEN:
@@ -131,7 +142,7 @@ class NodeExecution:
     def _call(self, op: Op, payload: bytes | None = None) -> Call:
         self._to("call")
         self._op = self._op if op == "next" else op
-        return Call(self.node.id, op, payload)
+        return Call(self.seat, op, payload)
 
     def _wants_snapshot(self) -> bool:
         return self._journal is not None and (self._due is not None or self._journal.is_full)
@@ -142,7 +153,7 @@ class NodeExecution:
     # What goes out
 
     def _put(self, flags: int, payload: bytes | None) -> None:
-        for box in self.outboxes:
+        for box in self.outboxes.values():
             box.put(Frame(box.edge, self._seq, self._part, flags, payload))
         self._part += 1
         if flags & Flag.END:
@@ -246,7 +257,7 @@ class NodeExecution:
             return self._break(f"its state was lost, and it makes no snapshots to go on from ({cause})")
         if self._journal is not None and self._journal.fault:
             return self._break(f"its state was lost, and {self._journal.fault} ({cause})")
-        return [Recreate(self.node.id)]
+        return [Recreate(self.seat)]
 
     def _break(self, reason: str) -> list[Instruction]:
         """No call can be made any more: the next input that needs one fails as ``lost``, and that ends the run."""
@@ -263,7 +274,7 @@ class NodeExecution:
         if self._journal.snapshot is None:
             return self._replay(more=False)
         self._to("restore")
-        return [Call(self.node.id, "restore", self._journal.snapshot)]
+        return [Call(self.seat, "restore", self._journal.snapshot)]
 
     def restored(self) -> list[Instruction]:
         """It is back at the last snapshot."""
@@ -272,14 +283,14 @@ class NodeExecution:
     def _replay(self, *, more: bool) -> list[Instruction]:
         """Gives the inputs since the snapshot again, one by one, to the end of each; what they make went out before."""
         if more and self.node.arity == "many":
-            return [Call(self.node.id, "next")]
+            return [Call(self.seat, "next")]
         inputs = self._journal.inputs if self._journal is not None else ()
         if self._replayed == len(inputs):
             self._to("recreated")
             return []
         self._to("replay")
         self._replayed += 1
-        return [Call(self.node.id, "process", inputs[self._replayed - 1])]
+        return [Call(self.seat, "process", inputs[self._replayed - 1])]
 
     def snapshotted(self, snapshot: bytes) -> list[Instruction]:
         """The snapshot was made."""

@@ -4,26 +4,27 @@ The caller carries out every instruction, in order: it makes the calls on the in
 credit and errors to the peers that the plan names, and reports what happens through the methods below, each of which
 answers further instructions. Edges between two nodes of the fragment never leave it. To cancel, drop the object.
 
-Memory is bounded: an edge holds at most its credit (docs/wire.md, 4), a node one answer and one input, a join one seq,
-a stateful node its snapshot and the inputs since.
+Memory is bounded: a strand holds at most its credit (docs/wire.md, 4), an instance one answer and one input for each
+of its strands, a join one seq, a stateful node its snapshot and the inputs since.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from mesh.errors import ProtocolError
-from mesh.ids import NodeId
+from mesh.ids import NodeId, PeerId
 from mesh.limits import EDGE_CREDIT_BYTES
 from mesh.manifest.graph import Edge, Graph, GraphNode
 from mesh.run.events import Emit, Frame, GiveCredit, Instruction
 from mesh.run.execution import NodeExecution, State
-from mesh.run.inbox import Gather, Inbox, Port, Stream
+from mesh.run.inbox import Gather, Port, Stream
 from mesh.run.outbox import Outbox
+from mesh.run.placement import Placement, Seat
 
 
 class Fragment:
-    """``local`` names the nodes of ``graph`` that run here, each in one instance, which the caller made beforehand.
+    """The instances that ``placement`` puts on the peer ``me``; the caller made them beforehand.
 
     ``first_seq`` is the first that comes in; the stateful nodes then have the ``states`` of the seq before.
     """
@@ -31,113 +32,136 @@ class Fragment:
     def __init__(
         self,
         graph: Graph,
-        local: Collection[NodeId],
+        placement: Placement,
+        me: PeerId,
         *,
         first_seq: int = 0,
         states: Mapping[NodeId, bytes] = MappingProxyType({}),
         credit_bytes: int = EDGE_CREDIT_BYTES,
     ) -> None:
-        here = frozenset(local)
-        inbound: defaultdict[NodeId | None, dict[int, Edge]] = defaultdict(dict)
-        outbound: defaultdict[NodeId | None, dict[int, Edge]] = defaultdict(dict)
+        self._graph, self._placement = graph, placement
+        self._first_seq = first_seq
+        self._credit_bytes = credit_bytes
+        self._inbound: defaultdict[NodeId | None, dict[int, Edge]] = defaultdict(dict)
+        self._outbound: defaultdict[NodeId | None, dict[int, Edge]] = defaultdict(dict)
         for number, edge in enumerate(graph.edges):
-            inbound[edge.target][number] = edge
-            outbound[edge.source][number] = edge
-        self._nodes = {
-            node.id: NodeExecution(
-                node,
-                _inbox(node, inbound[node.id], first_seq, credit_bytes),
-                _outboxes(outbound[node.id], credit_bytes),
-                first_seq=first_seq,
-                state=states.get(node.id),
-            )
-            for node in graph.nodes
-            if node.id in here
+            self._inbound[edge.target][number] = edge
+            self._outbound[edge.source][number] = edge
+        nodes = {node.id: node for node in graph.nodes}
+        self._instances = {
+            seat: self._execution(nodes[seat.node], seat, states.get(seat.node)) for seat in placement.seats(me)
         }
-        self._receivers = {edge: node for node in self._nodes.values() for edge in node.inbox.ports}
-        self._senders = {box.edge: (node, box) for node in self._nodes.values() for box in node.outboxes}
+
+    def _execution(self, node: GraphNode, seat: Seat, state: bytes | None) -> NodeExecution:
+        edges, credit = self._inbound[node.id], self._credit_bytes
+        ports = [
+            Port(self._placement, number, seat, first_seq=self._first_seq, credit_bytes=credit) for number in edges
+        ]
+        inbox = Gather(edges, ports, optional=frozenset(node.optional)) if node.join else Stream(*ports)
+        outboxes = {
+            number: Outbox(self._placement, number, drops=edge.overflow == "drop_oldest", credit_bytes=credit)
+            for number, edge in self._outbound[node.id].items()
+        }
+        return NodeExecution(node, seat, inbox, outboxes, first_seq=self._first_seq, state=state)
 
     # From the network
 
     def frame(self, frame: Frame) -> list[Instruction]:
         """A frame came in. Raises ProtocolError("bad-message"), and changes nothing, where it is impossible."""
-        node = self._receivers.get(frame.edge)
-        if node is None or frame.edge in self._senders:
+        source, target = self._ends(frame.edge, frame.seq)
+        if target is None or source is not None:
             raise ProtocolError("bad-message", f"edge {frame.edge} does not lead into this fragment")
-        node.inbox.accept(frame)
-        return self._settle(node, [])
+        target.inbox.accept(frame)
+        return self._settle(target, [])
 
-    def credit(self, edge: int, amount: int) -> list[Instruction]:
+    def credit(self, edge: int, seq: int, amount: int) -> list[Instruction]:
         """Credit came back, in bytes. Raises ProtocolError("bad-message") for what cannot be."""
-        node, box = self._senders.get(edge, (None, None))
-        if node is None or box is None or edge in self._receivers:
+        source, target = self._ends(edge, seq)
+        if source is None or target is not None:
             raise ProtocolError("bad-message", f"edge {edge} does not lead out of this fragment")
-        box.give(amount)
-        return self._settle(node, [])
+        source.outboxes[edge].give(seq, amount)
+        return self._settle(source, [])
+
+    def _ends(self, edge: int, seq: int) -> tuple[NodeExecution | None, NodeExecution | None]:
+        """Who sends a seq on an edge, and who receives it, as far as they are here."""
+        if not 0 <= edge < len(self._graph.edges):
+            return None, None
+        placement, here = self._placement, self._instances
+        return here.get(placement.source(edge, seq)), here.get(placement.target(edge, seq))
 
     # From the runtime
 
-    def answered(self, node: NodeId, parts: Sequence[bytes], more: bool) -> list[Instruction]:
+    def answered(self, seat: Seat, parts: Sequence[bytes], more: bool) -> list[Instruction]:
         """A ``process``, ``next`` or ``finish`` made ``parts``; ``more``: ask for further ones with ``next``."""
-        return self._event(node, lambda each: each.answered(parts, more))
+        return self._event(seat, lambda each: each.answered(parts, more))
 
-    def snapshotted(self, node: NodeId, snapshot: bytes) -> list[Instruction]:
+    def snapshotted(self, seat: Seat, snapshot: bytes) -> list[Instruction]:
         """A ``snapshot`` was made."""
-        return self._event(node, lambda each: each.snapshotted(snapshot))
+        return self._event(seat, lambda each: each.snapshotted(snapshot))
 
-    def restored(self, node: NodeId) -> list[Instruction]:
+    def restored(self, seat: Seat) -> list[Instruction]:
         """A ``restore`` is done."""
-        return self._event(node, NodeExecution.restored)
+        return self._event(seat, NodeExecution.restored)
 
-    def recreated(self, node: NodeId) -> list[Instruction]:
+    def recreated(self, seat: Seat) -> list[Instruction]:
         """A Recreate is done."""
-        return self._event(node, NodeExecution.recreated)
+        return self._event(seat, NodeExecution.recreated)
 
-    def failed(self, node: NodeId, kind: str, cause: str) -> list[Instruction]:
+    def failed(self, seat: Seat, kind: str, cause: str) -> list[Instruction]:
         """A call, or a Recreate, failed. After ``timeout``, ``trapped`` and ``crashed`` the instance is gone."""
-        return self._event(node, lambda each: each.failed(kind, cause))
+        return self._event(seat, lambda each: each.failed(kind, cause))
 
     # For people
 
     def queued(self) -> dict[NodeId, int]:
         """How many frames wait before each node."""
-        return {name: node.inbox.queued for name, node in self._nodes.items()}
+        counts: Counter[NodeId] = Counter()
+        for each in self._instances.values():
+            counts[each.node.id] += each.inbox.queued
+        return dict(counts)
 
     def dropped(self) -> dict[int, int]:
         """How many seqs each edge that drops has dropped."""
-        return {edge: box.dropped for edge, (_, box) in self._senders.items() if box.dropped}
+        return {edge: count for edge, count in self._summed(lambda box: box.dropped).items() if count}
 
     def outstanding(self) -> dict[int, int]:
         """How many bytes are out on each edge that begins here: sent or waiting to be, and not yet consumed."""
-        return {edge: box.outstanding for edge, (_, box) in self._senders.items()}
+        return self._summed(lambda box: box.outstanding)
 
-    def states(self) -> dict[NodeId, State]:
-        """What each node is doing."""
-        return {name: node.state for name, node in self._nodes.items()}
+    def _summed(self, count: Callable[[Outbox], int]) -> dict[int, int]:
+        counts: Counter[int] = Counter()
+        for each in self._instances.values():
+            for edge, box in each.outboxes.items():
+                counts[edge] += count(box)
+        return dict(counts)
+
+    def states(self) -> dict[Seat, State]:
+        """What each instance is doing."""
+        return {seat: each.state for seat, each in self._instances.items()}
 
     # Inside
 
-    def _event(self, name: NodeId, event: Callable[[NodeExecution], list[Instruction]]) -> list[Instruction]:
-        node = self._nodes[name]
-        return self._settle(node, event(node))
+    def _event(self, seat: Seat, event: Callable[[NodeExecution], list[Instruction]]) -> list[Instruction]:
+        execution = self._instances[seat]
+        return self._settle(execution, event(execution))
 
     def _settle(self, first: NodeExecution, instructions: list[Instruction]) -> list[Instruction]:
-        """Carries frames and credit between the nodes, and lets them act, until nothing moves."""
+        """Carries frames and credit between the instances, and lets them act, until nothing moves."""
         todo = {first: None}  # a set in the order of insertion
         while todo:
-            node = next(iter(todo))
-            del todo[node]
-            instructions += node.advance()
-            for neighbour in (*self._send(node, instructions), *self._give_back(node, instructions)):
+            execution = next(iter(todo))
+            del todo[execution]
+            instructions += execution.advance()
+            for neighbour in (*self._send(execution, instructions), *self._give_back(execution, instructions)):
                 todo[neighbour] = None
         return instructions
 
-    def _send(self, node: NodeExecution, instructions: list[Instruction]) -> list[NodeExecution]:
-        """What the node made goes on; answers the nodes here that received some of it."""
+    def _send(self, execution: NodeExecution, instructions: list[Instruction]) -> list[NodeExecution]:
+        """What it made goes on; answers the instances here that received some of it."""
         receivers = []
-        for box in node.outboxes:
+        for box in execution.outboxes.values():
             for frame in box.take():
-                receiver = self._receivers.get(frame.edge)
+                receiver = self._instances.get(self._placement.target(frame.edge, frame.seq))
                 if receiver is None:
                     instructions.append(Emit(frame))
                 else:
@@ -145,31 +169,15 @@ class Fragment:
                     receivers.append(receiver)
         return receivers
 
-    def _give_back(self, node: NodeExecution, instructions: list[Instruction]) -> list[NodeExecution]:
-        """The credit for what the node consumed goes back; answers the nodes here that received some of it."""
+    def _give_back(self, execution: NodeExecution, instructions: list[Instruction]) -> list[NodeExecution]:
+        """The credit for what it consumed goes back; answers the instances here that received some of it."""
         senders = []
-        for edge, port in node.inbox.ports.items():
-            amount = port.due()
-            if not amount:
-                continue
-            sender, box = self._senders.get(edge, (None, None))
-            if sender is None or box is None:
-                instructions.append(GiveCredit(edge, amount))
-            else:
-                box.give(amount)
-                senders.append(sender)
+        for edge, port in execution.inbox.ports.items():
+            for seq, amount in port.due():
+                sender = self._instances.get(self._placement.source(edge, seq))
+                if sender is None:
+                    instructions.append(GiveCredit(edge, seq, amount))
+                else:
+                    sender.outboxes[edge].give(seq, amount)
+                    senders.append(sender)
         return senders
-
-
-def _inbox(node: GraphNode, edges: Mapping[int, Edge], first_seq: int, credit_bytes: int) -> Inbox:
-    ports = [Port(number, first_seq=first_seq, credit_bytes=credit_bytes) for number in edges]
-    if node.join:
-        return Gather(edges, ports, optional=frozenset(node.optional), first_seq=first_seq)
-    return Stream(*ports)
-
-
-def _outboxes(edges: Mapping[int, Edge], credit_bytes: int) -> list[Outbox]:
-    return [
-        Outbox(number, drops=edge.overflow == "drop_oldest", credit_bytes=credit_bytes)
-        for number, edge in edges.items()
-    ]

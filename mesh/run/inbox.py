@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from mesh.errors import ProtocolError
@@ -11,6 +11,7 @@ from mesh.limits import EDGE_CREDIT_BYTES, MAX_JOIN_BYTES, MAX_JOIN_PARTS
 from mesh.manifest.graph import Edge
 from mesh.run.events import Flag, Frame
 from mesh.run.outbox import cost
+from mesh.run.placement import Placement, Seat, first_of_both
 from mesh.values import pack_list, pack_map
 
 _KNOWN: Final = Flag.END | Flag.FINAL | Flag.FAILED | Flag.DROPPED | Flag.CHECKPOINT
@@ -30,42 +31,75 @@ class Input:
     port: str = ""
 
 
-class Port:
-    """One edge: its frames, in order from ``first_seq`` on, until they are consumed.
+@dataclass(slots=True)
+class _Strand:
+    """From one seat; ``seq``: of the next frame, None where there is none any more."""
 
-    Memory is bounded by the credit of the sender.
+    seq: int | None
+    frames: deque[Frame] = field(default_factory=deque)
+    outstanding: int = 0  # received, and not given back
+    owed: int = 0  # consumed, and not given back
+    consumed: int = 0  # the seq of the last frame that was consumed
+    part: int = 0
+    seq_flags: int = Flag.NONE
+
+
+class Port:
+    """One edge into one seat: its frames, in order from ``first_seq`` on, until they are consumed.
+
+    The strands of an edge run at their own pace; ``head`` goes from one to the other as the seqs do. Memory is bounded
+    by the credit of each.
+
+    No deadlock: let s be the lowest seq of a run that is not finished. In every strand the seqs ascend, and those below
+    s are consumed everywhere; so their credit has been given back, s is the next to go on its strand, and ``head`` of
+    its port wants nothing else first. Later seqs hold credit of strands that s does not need, or come behind s in its
+    own. So whoever has s may send it, down to the sinks.
     """
 
-    def __init__(self, edge: int, *, first_seq: int = 0, credit_bytes: int = EDGE_CREDIT_BYTES) -> None:
+    def __init__(
+        self,
+        placement: Placement,
+        edge: int,
+        seat: Seat,
+        *,
+        first_seq: int = 0,
+        credit_bytes: int = EDGE_CREDIT_BYTES,
+    ) -> None:
         self.edge = edge
-        self.frames: deque[Frame] = deque()
+        self.queued = 0  # frames that were not consumed
+        self._placement, self._seat = placement, seat
+        self._first_seq = first_seq
         self._credit_bytes = credit_bytes
-        self._outstanding = 0  # received, and not given back
-        self._owed = 0  # consumed, and not given back
-        self._seq = first_seq
-        self._part = 0
-        self._seq_flags: int = Flag.NONE
-        self._ended = False
+        self._strands: dict[Seat, _Strand] = {}
+        self._turn = seat.first(first_seq)
+        self._final: int | None = None
 
     def accept(self, frame: Frame) -> None:
-        """Takes the next frame of the edge; raises ProtocolError, and changes nothing, if it cannot be the next."""
-        fault = self._fault(frame)
+        """Takes the next frame of a strand; raises ProtocolError, and changes nothing, if it cannot be the next."""
+        source = self._placement.source(self.edge, frame.seq)
+        strand = self._strands.get(source)
+        if strand is None:
+            strand = _Strand(first_of_both(source, self._seat, self._first_seq))
+        fault = self._fault(strand, frame)
         if fault:
             raise ProtocolError("bad-message", f"edge {self.edge}, seq {frame.seq}, part {frame.part}: {fault}")
-        self._outstanding += cost(frame)
-        self._part += 1
-        self._seq_flags = frame.flags & Flag.OF_SEQ
+        self._strands[source] = strand
+        strand.outstanding += cost(frame)
+        strand.part += 1
+        strand.seq_flags = frame.flags & Flag.OF_SEQ
         if frame.flags & Flag.END:
-            self._seq, self._part = self._seq + 1, 0
-            self._ended = bool(frame.flags & Flag.FINAL)
-        self.frames.append(frame)
+            strand.seq, strand.part = first_of_both(source, self._seat, frame.seq + 1), 0
+        if frame.flags & Flag.FINAL:
+            self._final = frame.seq
+        strand.frames.append(frame)
+        self.queued += 1
 
-    def _fault(self, frame: Frame) -> str:
+    def _fault(self, strand: _Strand, frame: Frame) -> str:
         flags, empty = frame.flags, frame.payload is None
-        if self._ended:
+        if self._final is not None and frame.seq > self._final:
             return "nothing follows the final seq"
-        if (frame.seq, frame.part) != (self._seq, self._part):
-            return f"expected seq {self._seq}, part {self._part}"
+        if (frame.seq, frame.part) != (strand.seq, strand.part):
+            return f"expected seq {strand.seq}, part {strand.part}"
         if flags & ~_KNOWN or (empty and not flags & Flag.END):
             return "impossible flags"
         if flags & (Flag.FAILED | Flag.DROPPED) and not empty:
@@ -74,25 +108,43 @@ class Port:
             return "only whole seqs are dropped, and the final one never"
         if flags & Flag.OF_SEQ == Flag.OF_SEQ:
             return "the final seq has no checkpoint"
-        if frame.part and flags & Flag.OF_SEQ != self._seq_flags:
+        if frame.part and flags & Flag.OF_SEQ != strand.seq_flags:
             return "a seq is final, or has a checkpoint, from its first part on, or not at all"
-        if self._outstanding and self._outstanding + cost(frame) > self._credit_bytes:
+        if strand.outstanding and strand.outstanding + cost(frame) > self._credit_bytes:
             return f"beyond the credit of {self._credit_bytes} bytes"
         return ""
 
+    def head(self) -> Frame | None:
+        """The frame whose turn it is, if it is there."""
+        if not self.queued or self._turn is None:
+            return None
+        strand = self._strands.get(self._placement.source(self.edge, self._turn))
+        return strand.frames[0] if strand is not None and strand.frames else None
+
     def consume(self) -> Frame:
-        """The oldest frame; its credit is owed from now on."""
-        frame = self.frames.popleft()
-        self._owed += cost(frame)
+        """Takes the head; its credit is owed from now on."""
+        assert self._turn is not None
+        strand = self._strands[self._placement.source(self.edge, self._turn)]
+        frame = strand.frames.popleft()
+        strand.owed += cost(frame)
+        strand.consumed = frame.seq
+        self.queued -= 1
+        if frame.flags & Flag.END:
+            self._turn = self._seat.first(frame.seq + 1)
         return frame
 
-    def due(self) -> int:
-        """Credit to give back now, in bytes; less than a quarter is kept back while there is more to be consumed."""
-        if self.frames and self._owed < self._credit_bytes // 4:
-            return 0
-        due, self._owed = self._owed, 0
-        self._outstanding -= due
-        return due
+    def due(self) -> list[tuple[int, int]]:
+        """Credit to give back now: a seq of the strand, and bytes.
+
+        Less than a quarter is kept back while there is more of the strand to be consumed.
+        """
+        dues = []
+        for strand in self._strands.values():
+            if strand.owed and not (strand.frames and strand.owed < self._credit_bytes // 4):
+                dues.append((strand.consumed, strand.owed))
+                strand.outstanding -= strand.owed
+                strand.owed = 0
+        return dues
 
 
 class Inbox(ABC):
@@ -107,7 +159,7 @@ class Inbox(ABC):
     @property
     def queued(self) -> int:
         """How many frames wait here."""
-        return sum(len(port.frames) for port in self.ports.values())
+        return sum(port.queued for port in self.ports.values())
 
     @abstractmethod
     def head(self) -> Input | None:
@@ -126,10 +178,8 @@ class Stream(Inbox):
         self._port = port
 
     def head(self) -> Input | None:
-        if not self._port.frames:
-            return None
-        frame = self._port.frames[0]
-        return Input(frame.seq, frame.flags, frame.payload)
+        frame = self._port.head()
+        return None if frame is None else Input(frame.seq, frame.flags, frame.payload)
 
     def done(self) -> None:
         self._port.consume()
@@ -155,7 +205,7 @@ class Whole(Inbox):
         self._gather()
 
     def _gather(self) -> None:
-        while self._port.frames and not self._whole:
+        while not self._whole and self._port.head() is not None:
             frame = self._port.consume()
             self._bytes += len(frame.payload or b"")
             self._bad |= frame.flags & Flag.FAILED
@@ -189,16 +239,14 @@ class Gather(Inbox):
     payload where a port that is not ``optional`` has no part, where no port has any, and where the seq failed.
     """
 
-    def __init__(
-        self, edges: Mapping[int, Edge], ports: Sequence[Port], *, optional: frozenset[str], first_seq: int = 0
-    ) -> None:
+    def __init__(self, edges: Mapping[int, Edge], ports: Sequence[Port], *, optional: frozenset[str]) -> None:
         self.ports = {port.edge: port for port in ports}
         self._edges = edges
         self._optional = optional
-        self._start(first_seq)
+        self._start()
 
-    def _start(self, seq: int) -> None:
-        self._seq = seq
+    def _start(self) -> None:
+        self._seq = 0  # known when something of it came
         self._head: Input | None = None
         self._flags: int = Flag.NONE
         self._open = set(self.ports)
@@ -212,8 +260,9 @@ class Gather(Inbox):
 
     def _gather(self, edge: int) -> None:
         port = self.ports[edge]
-        while port.frames and edge in self._open:
+        while edge in self._open and port.head() is not None:
             frame = port.consume()
+            self._seq = frame.seq
             self._flags |= frame.flags & ~Flag.END
             if frame.payload is not None and not self._fault:
                 self._add(edge, frame.payload)
@@ -257,6 +306,6 @@ class Gather(Inbox):
         return pack_map(entries) if entries else None
 
     def done(self) -> None:
-        self._start(self._seq + 1)
+        self._start()
         for edge in self.ports:
             self._gather(edge)

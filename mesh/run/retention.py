@@ -32,6 +32,15 @@ class Resumption:
 
 
 @dataclass(slots=True)
+class _Item:
+    """``flags`` are those of its frames; ``sent``: it went out at least once."""
+
+    payload: bytes
+    flags: int
+    sent: bool = False
+
+
+@dataclass(slots=True)
 class _Checkpoint:
     states: dict[NodeId, bytes] = field(default_factory=dict)
     missing: set[NodeId] = field(default_factory=set)
@@ -47,7 +56,7 @@ class Retention:
         mute = next((node.id for node in stateful if not node.snapshots), None)
         self.fault = "" if mute is None else f"node {mute!r} keeps state and makes no snapshots"
         self._nodes = frozenset(node.id for node in stateful) if mute is None else frozenset()
-        self._kept: deque[tuple[bytes, int]] = deque()  # payloads, and the flags that their frames have
+        self._kept: deque[_Item] = deque()
         self._first = 0  # the seq of the oldest
         self._bytes = 0
         self._seqs_since = self._bytes_since = 0  # the last mark
@@ -69,7 +78,7 @@ class Retention:
             flags = Flag.CHECKPOINT
             self._seqs_since = self._bytes_since = 0
             self._making[self._first + len(self._kept)] = _Checkpoint(missing=set(self._nodes))
-        self._kept.append((payload, flags))
+        self._kept.append(_Item(payload, flags))
         self._bytes += len(payload)
         return flags
 
@@ -105,7 +114,15 @@ class Retention:
 
     def items(self) -> list[tuple[int, int, bytes]]:
         """What is to be replayed: seq, flags, payload."""
-        return [(self._first + place, flags, payload) for place, (payload, flags) in enumerate(self._kept)]
+        return [(self._first + place, item.flags, item.payload) for place, item in enumerate(self._kept)]
+
+    def goes_out(self, seq: int) -> bool:
+        """An item is sent; answers whether it was before."""
+        if seq < self._first:
+            return True
+        item = self._kept[seq - self._first]
+        before, item.sent = item.sent, True
+        return before
 
     def _adopt(self) -> None:
         """Goes on to the newest complete checkpoint; one that could not be made stands too, with its fault."""
@@ -119,6 +136,6 @@ class Retention:
 
     def _release(self, below: int) -> None:
         while self._first < below and self._kept:
-            payload, _ = self._kept.popleft()
+            item = self._kept.popleft()
             self._first += 1
-            self._bytes -= len(payload)
+            self._bytes -= len(item.payload)

@@ -4,16 +4,17 @@ import asyncio
 from collections.abc import Sequence
 
 from mesh.errors import NodeCrashed, NodeError
-from mesh.ids import NodeId
+from mesh.ids import NodeId, PeerId
 from mesh.manifest.graph import Edge, Graph, GraphNode
 from mesh.nodes.spec import NodeSpec
 from mesh.peer.host import Host, Times, summaries
 from mesh.run.events import Emit, FailRun, Flag, Frame, GiveCredit, Instruction, ReportError
+from mesh.run.placement import Placement
 from mesh.run.retention import Resumption
 from mesh.runtimes.base import Answer, Instance, Runtime
 from mesh.values import decode, encode
 
-N = NodeId("n")
+N, ME = NodeId("n"), PeerId("me")
 GRAPH = Graph((GraphNode(N, "Double", encode({})),), (Edge(None, N, ""), Edge(N, None, "n")), (N,))
 
 
@@ -72,7 +73,10 @@ async def outcome(*items: object) -> tuple[list[Instruction], DoublingRuntime]:
     """What a host wants done after these items, one seq each."""
     runtime = DoublingRuntime()
     done: list[Instruction] = []
-    host = Host(GRAPH, {N: "python"}, {"python": runtime}, resumption=Resumption(0, {}), execute=done.extend, times={})
+    step = {"from_seq": 0, "nodes": {N: {"on": [{"peer": ME, "runtime": "python"}]}}}
+    placement = Placement.from_plan(GRAPH, ME, {"steps": [step]})
+    runtimes = {"python": runtime}
+    host = Host(GRAPH, placement, ME, runtimes, resumption=Resumption(0, {}), execute=done.extend, times={})
     await host.setup()
     for seq, item in enumerate(items):
         host.frame(Frame(0, seq, 0, Flag.END, encode(item)))

@@ -6,9 +6,9 @@ from typing import Final
 from mesh.ids import NodeId, PeerId, RunId
 from mesh.limits import CREDIT_AFTER_S, CREDIT_EVERY_BYTES
 from mesh.manifest.graph import Edge, Graph, GraphNode
-from mesh.peer.placement import Placement
 from mesh.peer.site import RunKey, Site
 from mesh.run.events import Checkpoint, Frame, GiveCredit, ReportError
+from mesh.run.placement import Placement
 from mesh.run.retention import Resumption
 from mesh.values import encode
 
@@ -22,10 +22,10 @@ class Paid:
     """The rest of the mesh, where credit arrives."""
 
     def __init__(self) -> None:
-        self.credit: list[tuple[PeerId, int, int]] = []
+        self.credit: list[tuple[PeerId, GiveCredit]] = []
 
-    def send_credit(self, site: Site, to: PeerId, edge: int, amount: int) -> None:
-        self.credit.append((to, edge, amount))
+    def send_credit(self, site: Site, to: PeerId, credit: GiveCredit) -> None:
+        self.credit.append((to, credit))
 
     def send_frame(self, site: Site, to: PeerId, frame: Frame) -> None:
         raise AssertionError
@@ -53,20 +53,20 @@ async def a_while() -> None:
 async def test_small_amounts_go_together() -> None:
     paid = Paid()
     site = make_site(paid)
-    site.execute([GiveCredit(0, 64), GiveCredit(0, 100)])
+    site.execute([GiveCredit(0, 0, 64), GiveCredit(0, 1, 100)])
     assert paid.credit == []
     await a_while()
-    assert paid.credit == [(DRIVER, 0, 164)]
-    site.execute([GiveCredit(0, 7)])
+    assert paid.credit == [(DRIVER, GiveCredit(0, 1, 164))]
+    site.execute([GiveCredit(0, 2, 7)])
     await a_while()
-    assert paid.credit[1:] == [(DRIVER, 0, 7)]
+    assert paid.credit[1:] == [(DRIVER, GiveCredit(0, 2, 7))]
 
 
 async def test_a_large_amount_goes_at_once_with_what_waited_and_nothing_twice() -> None:
     paid = Paid()
     site = make_site(paid)
-    site.execute([GiveCredit(0, 64), GiveCredit(0, CREDIT_EVERY_BYTES)])
-    assert paid.credit == [(DRIVER, 0, CREDIT_EVERY_BYTES + 64)]
+    site.execute([GiveCredit(0, 0, 64), GiveCredit(0, 1, CREDIT_EVERY_BYTES)])
+    assert paid.credit == [(DRIVER, GiveCredit(0, 1, CREDIT_EVERY_BYTES + 64))]
     await a_while()
     assert len(paid.credit) == 1
 
@@ -74,7 +74,7 @@ async def test_a_large_amount_goes_at_once_with_what_waited_and_nothing_twice() 
 async def test_none_goes_from_a_site_that_is_closed() -> None:
     paid = Paid()
     site = make_site(paid)
-    site.execute([GiveCredit(0, 64)])
+    site.execute([GiveCredit(0, 0, 64)])
     await site.close()
     await a_while()
     assert paid.credit == []

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from run_traces import apply, counts, engine
+from run_traces import Machine
 
 END, FINAL, FAILED, DROPPED, CHECKPOINT = 1, 2, 4, 8, 16
 LAST = END | FINAL
@@ -24,12 +24,12 @@ def answered(node: str, *parts: str, more: bool = False) -> Event:
 
 
 def fragment(
-    about: str, nodes: list[Any], edges: list[Any], *events: Event, credit_bytes: int = 1 << 20, **resumption: Any
+    about: str, nodes: list[Any], edges: list[Any], *events: Event, credit_bytes: int = 1 << 20, **options: Any
 ) -> Any:
-    """All nodes are local but the one called ``far``. ``resumption``: ``first_seq`` and ``states``."""
+    """All nodes are local but the one called ``far``. ``options``: ``first_seq``, ``states``, ``places``."""
     local = [node["id"] for node in nodes if node["id"] != "far"]
     trace = {"about": about, "graph": {"nodes": nodes, "edges": edges}, "local": local, "credit_bytes": credit_bytes}
-    return _played({**trace, **resumption}, events)
+    return _played({**trace, **options}, events)
 
 
 def driver(
@@ -40,6 +40,7 @@ def driver(
     credit_bytes: int = 1 << 20,
     lists: str = "",
     a: dict[str, Any] | None = None,
+    **options: Any,
 ) -> Any:
     """A source edge 0 into node ``a``; sink edges 1, 2 … from the sinks."""
     nodes = [{"id": name, **((a or {}) if name == "a" else {})} for name in dict.fromkeys(["a", *sinks])]
@@ -50,13 +51,13 @@ def driver(
         "on_error": on_error,
         "credit_bytes": credit_bytes,
     }
-    return _played(trace, events)
+    return _played({**trace, **options}, events)
 
 
 def _played(trace: Any, events: tuple[Event, ...]) -> Any:
-    machine = engine(trace)
-    trace["steps"] = [{"event": list(event), **apply(machine, event)} for event in events]
-    trace["counts"] = counts(machine)
+    machine = Machine(trace)
+    trace["steps"] = [{"event": list(event), **machine.apply(event)} for event in events]
+    trace["counts"] = machine.counts()
     return trace
 
 
@@ -368,8 +369,8 @@ def credit() -> list[Any]:
             frame(0, 0, 0, END, "05"),
             answered("a", "01", "02", more=True),
             answered("a", "03", "04", more=True),
-            ("credit", 1, 65),
-            ("credit", 1, 130),
+            ("credit", 1, 0, 65),
+            ("credit", 1, 0, 130),
             credit_bytes=200,
         ),
         fragment(
@@ -378,8 +379,8 @@ def credit() -> list[Any]:
             LINE,
             frame(0, 0, 0, END, "05"),
             answered("a", "01", "ab" * 200, "02"),
-            ("credit", 1, 65),
-            ("credit", 1, 264),
+            ("credit", 1, 0, 65),
+            ("credit", 1, 0, 264),
             credit_bytes=200,
         ),
         fragment(
@@ -407,10 +408,10 @@ def credit() -> list[Any]:
             frame(1, 3, 0, END, "04"),
             answered("a", "0d"),
             frame(1, 4, 0, LAST),
-            ("credit", 0, 65),
-            ("credit", 0, 64),
-            ("credit", 0, 64),
-            ("credit", 0, 65),
+            ("credit", 0, 0, 65),
+            ("credit", 0, 1, 64),
+            ("credit", 0, 2, 64),
+            ("credit", 0, 3, 65),
             credit_bytes=65,
         ),
         fragment(
@@ -433,8 +434,8 @@ def credit() -> list[Any]:
             frame(1, 0, 0, 0),  # neither payload nor end
             frame(1, 0, 0, END | FAILED, "01"),
             frame(1, 0, 0, END | DROPPED | FINAL),
-            ("credit", 1, 10),
-            ("credit", 2, 1),
+            ("credit", 1, 0, 10),
+            ("credit", 2, 0, 1),
             frame(1, 0, 0, 0, "01"),
             frame(1, 0, 1, LAST, "02"),  # final only from here on
             frame(1, 0, 1, END, "ab" * 300),  # beyond the credit
@@ -549,8 +550,8 @@ def driving() -> list[Any]:
             ["a"],
             ("admit", "05"),
             ("admit", "06"),
-            ("credit", 0, 65),
-            ("credit", 0, 65),
+            ("credit", 0, 0, 65),
+            ("credit", 0, 1, 65),
             ("finish_input",),
             credit_bytes=100,
         ),
@@ -561,8 +562,8 @@ def driving() -> list[Any]:
             frame(0, 0, 0, END, "01"),
             frame(1, 1, 0, END, "01"),
             frame(1, 1, 0, LAST),
-            ("credit", 1, 1),
-            ("credit", 0, 66),
+            ("credit", 1, 0, 1),
+            ("credit", 0, 0, 66),
             ("error", "b", 0, "raised", "", "x"),
             ("error", "a", 1, "raised", "", "x"),
             ("error", "a", 0, "raised", "once", "x"),
@@ -701,9 +702,90 @@ def losses() -> list[Any]:
     ]
 
 
+def replicas() -> list[Any]:
+    return [
+        fragment(
+            "the instances of a node compute at the same time; each gets its own seqs, and credit of its own",
+            [{"id": "a"}],
+            LINE,
+            frame(0, 0, 0, END, "00"),
+            frame(0, 2, 0, END, "02"),
+            frame(0, 3, 0, END, "03"),
+            answered("a#2", "0c"),
+            answered("a#0", "0a"),
+            frame(0, 1, 0, END, "01"),  # is not for here
+            frame(0, 8, 0, END, "08"),  # seq 5 comes first
+            ("failed", "a#0", "timeout", "30 s"),
+            frame(0, 6, 0, LAST),
+            ("recreated", "a#0"),
+            places={"a": ["here", "there", "here"]},
+        ),
+        fragment(
+            "a slow replica downstream holds up only what is for it",
+            [{"id": "a"}, {"id": "far"}],
+            [["a", "far", "a"], [None, "a", ""], ["far", None, "far"]],
+            *[each for seq in range(4) for each in (frame(1, seq, 0, END, "05"), answered("a", f"0{seq}"))],
+            frame(1, 4, 0, END, "05"),
+            ("credit", 0, 0, 66),
+            ("credit", 0, 1, 65),
+            ("credit", 0, 0, 65),
+            answered("a", "0b"),
+            credit_bytes=100,
+            places={"far": ["slow", "quick"]},
+        ),
+        fragment(
+            "what comes from several replicas is taken in the order of the seqs, and joined",
+            [{"id": "far"}, {"id": "j", "join": True}],
+            DIAMOND,
+            frame(0, 1, 0, END, "11"),
+            frame(1, 1, 0, END, "21"),
+            frame(1, 0, 0, END, "20"),
+            frame(0, 2, 0, END, "12"),
+            frame(0, 0, 0, END, "10"),
+            answered("j", "aa"),
+            answered("j", "ab"),
+            places={"far": ["there", "elsewhere"]},
+        ),
+        fragment(
+            "between instances of two nodes here, strands go where the seqs go",
+            [{"id": "a"}, {"id": "b"}],
+            [["a", "b", "a"], [None, "a", ""], ["b", None, "b"]],
+            frame(1, 0, 0, END, "00"),
+            frame(1, 1, 0, END, "01"),
+            answered("a#1", "0b"),
+            answered("a#0", "0a"),
+            answered("b#1", "1b"),
+            places={"a": ["here", "here"], "b": ["here", "here", "there"]},
+        ),
+        driver(
+            "items wait for the credit of the replica that they are for; results come in order",
+            ["a"],
+            ("admit", "05"),
+            ("admit", "06"),
+            ("admit", "07"),
+            ("admit", "08"),
+            ("credit", 0, 1, 65),
+            ("credit", 0, 0, 65),
+            frame(1, 1, 0, END, "0b"),
+            frame(1, 0, 0, END, "0a"),
+            ("taken",),
+            ("taken",),
+            ("finish_input",),
+            frame(1, 4, 0, LAST),  # after seq 2 on its strand
+            frame(1, 3, 0, END, "0d"),
+            frame(1, 2, 0, END, "0c"),
+            ("taken",),
+            ("taken",),
+            frame(1, 4, 0, LAST),
+            credit_bytes=100,
+            places={"a": ["there", "elsewhere"]},
+        ),
+    ]
+
+
 def main() -> None:
     path = Path(__file__).parent.parent / "vectors" / "run.json"
-    traces = [*flow(), *joins(), *errors(), *state(), *credit(), *driving(), *losses()]
+    traces = [*flow(), *joins(), *errors(), *state(), *credit(), *driving(), *losses(), *replicas()]
     steps = ",\n".join(_compact(trace) for trace in traces)
     path.write_text(f"[\n{steps}\n]\n")
 

@@ -10,10 +10,12 @@ from dataclasses import asdict
 from typing import Any
 
 from mesh.errors import ProtocolError
+from mesh.ids import PeerId
 from mesh.manifest.graph import Edge, Graph, GraphNode
 from mesh.run.driver import Driver, DriverInstruction, Failure, Finished, Result, SeqFailed
 from mesh.run.events import Call, Checkpoint, Emit, FailRun, Frame, GiveCredit, Instruction, Recreate, ReportError
 from mesh.run.fragment import Fragment
+from mesh.run.placement import Placement, Seat
 from mesh.run.retention import Resumption
 
 type Json = Any
@@ -29,6 +31,19 @@ def read_graph(written: Json) -> Graph:
         for source, target, port, *rest in written["edges"]
     )
     return Graph(nodes, edges, tuple(node.id for node in nodes))
+
+
+def read_placement(graph: Graph, trace: Json) -> Placement:
+    places = {node.id: ["here" if node.id in trace.get("local", ()) else "there"] for node in graph.nodes}
+    nodes = {
+        node: {"on": [{"peer": peer, "runtime": "python"} for peer in peers]}
+        for node, peers in (places | trace.get("places", {})).items()
+    }
+    return Placement.from_plan(graph, PeerId("driver"), {"steps": [{"from_seq": 0, "nodes": nodes}]})
+
+
+def _name(seat: Seat) -> str:
+    return seat.node + (f"#{seat.index}" if seat.share > 1 else "")
 
 
 def read_frame(written: Json) -> Frame:
@@ -48,14 +63,14 @@ def write(instruction: Instruction | DriverInstruction | Resumption) -> Json:
     match instruction:
         case Resumption(first_seq, states):
             return ["resumption", first_seq, {node: _hex(state) for node, state in states.items()}]
-        case Call(node, op, payload):
-            return ["call", node, op, _hex(payload)]
-        case Recreate(node):
-            return ["recreate", node]
+        case Call(seat, op, payload):
+            return ["call", _name(seat), op, _hex(payload)]
+        case Recreate(seat):
+            return ["recreate", _name(seat)]
         case Emit(frame):
             return ["emit", write_frame(frame)]
-        case GiveCredit(edge, amount):
-            return ["credit", edge, amount]
+        case GiveCredit(edge, seq, amount):
+            return ["credit", edge, seq, amount]
         case ReportError(node, seq, kind, cause):
             return ["error", node, seq, kind, cause]
         case Checkpoint(node, seq, state, fault):
@@ -74,53 +89,71 @@ def _failure(error: Failure) -> list[Json]:
     return [error.seq, error.node, error.kind, error.cause, error.peer]
 
 
-def engine(trace: Json) -> Fragment | Driver:
+class Machine:
     """A fresh engine as the trace wants it."""
-    graph, credit = read_graph(trace["graph"]), trace["credit_bytes"]
-    if "local" in trace:
-        states = {node: bytes.fromhex(state) for node, state in trace.get("states", {}).items()}
-        first = trace.get("first_seq", 0)
-        return Fragment(graph, trace["local"], first_seq=first, states=states, credit_bytes=credit)
-    return Driver(graph, on_error=trace["on_error"], credit_bytes=credit)
 
+    def __init__(self, trace: Json) -> None:
+        graph, credit = read_graph(trace["graph"]), trace["credit_bytes"]
+        self.placement = read_placement(graph, trace)
+        self.fragment: Fragment | None = None
+        self.driver: Driver | None = None
+        if "local" in trace:
+            states = {node: bytes.fromhex(state) for node, state in trace.get("states", {}).items()}
+            first, here = trace.get("first_seq", 0), PeerId("here")
+            self.fragment = Fragment(graph, self.placement, here, first_seq=first, states=states, credit_bytes=credit)
+        else:
+            self.driver = Driver(graph, self.placement, on_error=trace["on_error"], credit_bytes=credit)
 
-def apply(machine: Fragment | Driver, event: Json) -> Json:
-    """What an event brings: ``{"gives": instructions}`` or ``{"raises": code}``; of a driver also whether it admits."""
-    try:
-        outcome: Json = {"gives": [write(each) for each in _call(machine, *event)]}
-    except ProtocolError as error:
-        outcome = {"raises": error.code}
-    if isinstance(machine, Driver):
-        outcome["can_admit"] = machine.can_admit()
-    return outcome
+    def apply(self, event: Json) -> Json:
+        """What comes of an event: ``{"gives": instructions}`` or ``{"raises": code}``, and whether a driver admits."""
+        name, *rest = event
+        try:
+            told = self._fragment(name, *rest) if self.fragment is not None else self._drive(name, *rest)
+            outcome: Json = {"gives": [write(each) for each in told]}
+        except ProtocolError as error:
+            outcome = {"raises": error.code}
+        if self.driver is not None:
+            outcome["can_admit"] = self.driver.can_admit()
+        return outcome
 
+    def _fragment(self, name: str, *rest: Json) -> Sequence[Instruction]:
+        assert self.fragment is not None
+        match name, rest:
+            case "frame", (written,):
+                return self.fragment.frame(read_frame(written))
+            case "credit", (edge, seq, amount):
+                return self.fragment.credit(edge, seq, amount)
+        seat = next(seat for seat in self.placement.seats() if _name(seat) == rest[0])
+        match name, rest[1:]:
+            case "answered", (parts, more):
+                return self.fragment.answered(seat, [bytes.fromhex(part) for part in parts], more)
+            case "snapshotted", (state,):
+                return self.fragment.snapshotted(seat, bytes.fromhex(state))
+            case _, arguments:
+                outcome: Sequence[Instruction] = getattr(self.fragment, name)(seat, *arguments)
+                return outcome
 
-def _call(machine: Fragment | Driver, name: str, *rest: Json) -> Sequence[Instruction | DriverInstruction | Resumption]:
-    match name, rest:
-        case "interrupt", ():
-            assert isinstance(machine, Driver)
-            return [machine.interrupt()]
-        case "checkpoint", (node, seq, state, fault):
-            assert isinstance(machine, Driver)
-            return machine.checkpoint(node, seq, None if state is None else bytes.fromhex(state), fault)
-        case "frame", (written,):
-            return machine.frame(read_frame(written))
-        case "answered", (node, parts, more):
-            assert isinstance(machine, Fragment)
-            return machine.answered(node, [bytes.fromhex(part) for part in parts], more)
-        case "snapshotted", (node, state):
-            assert isinstance(machine, Fragment)
-            return machine.snapshotted(node, bytes.fromhex(state))
-        case "admit", (payload,):
-            assert isinstance(machine, Driver)
-            return machine.admit(bytes.fromhex(payload))
-        case _:
-            outcome: Sequence[Instruction | DriverInstruction] = getattr(machine, name)(*rest)
-            return outcome
+    def _drive(self, name: str, *rest: Json) -> Sequence[DriverInstruction | Resumption]:
+        assert self.driver is not None
+        match name, rest:
+            case "interrupt", ():
+                return [self.driver.interrupt()]
+            case "resume", ():
+                return self.driver.resume(self.placement)
+            case "checkpoint", (node, seq, state, fault):
+                return self.driver.checkpoint(node, seq, None if state is None else bytes.fromhex(state), fault)
+            case "frame", (written,):
+                return self.driver.frame(read_frame(written))
+            case "admit", (payload,):
+                return self.driver.admit(bytes.fromhex(payload))
+            case _:
+                outcome: Sequence[DriverInstruction] = getattr(self.driver, name)(*rest)
+                return outcome
 
-
-def counts(machine: Fragment | Driver) -> Json:
-    """What the engine has counted in the end."""
-    if isinstance(machine, Driver):
-        return asdict(machine.counts)
-    return {"queued": machine.queued(), "dropped": {str(edge): count for edge, count in machine.dropped().items()}}
+    def counts(self) -> Json:
+        """What the engine has counted in the end."""
+        if self.driver is not None:
+            return asdict(self.driver.counts)
+        assert self.fragment is not None
+        dropped = {str(edge): count for edge, count in self.fragment.dropped().items()}
+        return {"queued": self.fragment.queued(), "dropped": dropped}

@@ -3,10 +3,11 @@
 from itertools import pairwise
 
 import pytest
+from places import HERE, line, only_seat, placed
 
 import mesh.run.journal
 from mesh.ids import NodeId
-from mesh.limits import MAX_CAUSE_CHARS, SNAPSHOT_EVERY_BYTES
+from mesh.limits import EDGE_CREDIT_BYTES, MAX_CAUSE_CHARS, SNAPSHOT_EVERY_BYTES
 from mesh.manifest.graph import Edge, Graph, GraphNode
 from mesh.run.events import Call, Emit, Flag, Frame, Instruction, Recreate, ReportError
 from mesh.run.execution import State
@@ -15,10 +16,14 @@ from mesh.run.fragment import Fragment
 A = NodeId("a")
 
 
-def one(**fields: object) -> Fragment:
-    """One node, source edge 0 and sink edge 1."""
-    node = GraphNode(A, "T", b"", **fields)
-    return Fragment(Graph((node,), (Edge(None, A, ""), Edge(A, None, A)), (A,)), [A])
+class One(Fragment):
+    """One node, source edge 0 and sink edge 1; ``a`` is its seat."""
+
+    def __init__(self, *, credit_bytes: int = EDGE_CREDIT_BYTES, **fields: object) -> None:
+        graph = line(**fields)
+        placement = placed(graph)
+        self.a = only_seat(placement)
+        super().__init__(graph, placement, HERE, credit_bytes=credit_bytes)
 
 
 def item(seq: int, payload: bytes = b"\x01") -> Frame:
@@ -30,36 +35,36 @@ def of(kind: type, instructions: list[Instruction]) -> list[Instruction]:
 
 
 def test_a_long_cause_is_cut() -> None:
-    fragment = one()
+    fragment = One()
     fragment.frame(item(0))
-    (error,) = of(ReportError, fragment.failed(A, "raised", "x" * 2 * MAX_CAUSE_CHARS))
+    (error,) = of(ReportError, fragment.failed(fragment.a, "raised", "x" * 2 * MAX_CAUSE_CHARS))
     assert isinstance(error, ReportError)
     assert len(error.cause) == MAX_CAUSE_CHARS
 
 
 def test_one_call_at_a_time_and_the_rest_waits_where_it_can_be_counted() -> None:
-    fragment = one()
+    fragment = One()
     assert of(Call, fragment.frame(item(0)))
     assert not of(Call, fragment.frame(item(1)))
     assert fragment.queued() == {A: 2}
-    assert fragment.states() == {A: State.RUNNING}
+    assert fragment.states() == {fragment.a: State.RUNNING}
 
 
 def test_a_snapshot_is_made_after_many_bytes_too() -> None:
-    fragment = one(stateful=True, snapshots=True)
+    fragment = One(stateful=True, snapshots=True)
     fragment.frame(item(0, bytes(SNAPSHOT_EVERY_BYTES)))
-    assert Call(A, "snapshot") in fragment.answered(A, [b"\x01"], False)
+    assert Call(fragment.a, "snapshot") in fragment.answered(fragment.a, [b"\x01"], False)
 
 
 def test_a_snapshot_that_is_too_large_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mesh.run.journal, "MAX_SNAPSHOT_BYTES", 10)
     monkeypatch.setattr(mesh.run.journal, "SNAPSHOT_EVERY", 1)
-    fragment = one(stateful=True, snapshots=True)
+    fragment = One(stateful=True, snapshots=True)
     fragment.frame(item(0))
-    fragment.answered(A, [b"\x01"], False)
-    fragment.snapshotted(A, bytes(11))
+    fragment.answered(fragment.a, [b"\x01"], False)
+    fragment.snapshotted(fragment.a, bytes(11))
     fragment.frame(item(1))
-    assert not of(Recreate, fragment.failed(A, "trapped", "unreachable"))
+    assert not of(Recreate, fragment.failed(fragment.a, "trapped", "unreachable"))
     (error,) = of(ReportError, fragment.frame(item(2)))
     assert isinstance(error, ReportError)
     assert error.kind == "lost"
@@ -68,53 +73,52 @@ def test_a_snapshot_that_is_too_large_is_not_kept(monkeypatch: pytest.MonkeyPatc
 
 def test_a_good_snapshot_after_a_failed_one_makes_the_node_safe_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mesh.run.journal, "SNAPSHOT_EVERY", 1)
-    fragment = one(stateful=True, snapshots=True)
+    fragment = One(stateful=True, snapshots=True)
     fragment.frame(item(0))
-    fragment.answered(A, [b"\x01"], False)
-    fragment.failed(A, "raised", "not now")
+    fragment.answered(fragment.a, [b"\x01"], False)
+    fragment.failed(fragment.a, "raised", "not now")
     fragment.frame(item(1))
-    assert Call(A, "snapshot") in fragment.answered(A, [b"\x01"], False)
-    fragment.snapshotted(A, b"state")
+    assert Call(fragment.a, "snapshot") in fragment.answered(fragment.a, [b"\x01"], False)
+    fragment.snapshotted(fragment.a, b"state")
     fragment.frame(item(2))
-    assert of(Recreate, fragment.failed(A, "trapped", "unreachable"))
-    assert fragment.recreated(A) == [Call(A, "restore", b"state")]
+    assert of(Recreate, fragment.failed(fragment.a, "trapped", "unreachable"))
+    assert fragment.recreated(fragment.a) == [Call(fragment.a, "restore", b"state")]
 
 
 def test_a_node_that_is_lost_making_a_snapshot_cannot_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mesh.run.journal, "SNAPSHOT_EVERY", 1)
-    fragment = one(stateful=True, snapshots=True)
+    fragment = One(stateful=True, snapshots=True)
     fragment.frame(item(0))
-    fragment.answered(A, [b"\x01"], False)
-    assert fragment.failed(A, "crashed", "exit 1") == []
-    assert fragment.states() == {A: State.BROKEN}
+    fragment.answered(fragment.a, [b"\x01"], False)
+    assert fragment.failed(fragment.a, "crashed", "exit 1") == []
+    assert fragment.states() == {fragment.a: State.BROKEN}
     (error,) = of(ReportError, fragment.frame(item(1)))
     assert isinstance(error, ReportError)
     assert (error.seq, error.kind) == (1, "lost")
 
 
 def test_a_generator_that_never_ends_holds_no_more_than_its_credit() -> None:
-    node = GraphNode(A, "T", b"", arity="many")
-    graph = Graph((node,), (Edge(None, A, ""), Edge(A, None, A)), (A,))
-    fragment = Fragment(graph, [A], credit_bytes=1000)
+    fragment = One(arity="many", credit_bytes=1000)
     instructions, sent = fragment.frame(item(0)), 0
     while of(Call, instructions):
-        instructions = fragment.answered(A, [bytes(36)] * 3, True)
+        instructions = fragment.answered(fragment.a, [bytes(36)] * 3, True)
         sent += len(of(Emit, instructions))
     assert sent == 10
     assert fragment.outstanding()[1] <= 1000 + 3 * 100
-    assert fragment.states() == {A: State.HOLDING}
+    assert fragment.states() == {fragment.a: State.HOLDING}
 
 
 def test_a_long_chain_of_filtered_seqs_does_not_recurse() -> None:
     names = [NodeId(f"n{number}") for number in range(1000)]
     chain = [Edge(source, target, "") for source, target in pairwise(names)]
     edges = (*chain, Edge(None, names[0], ""), Edge(names[-1], None, names[-1]))
-    fragment = Fragment(Graph(tuple(GraphNode(name, "T", b"") for name in names), edges, tuple(names)), names)
+    graph = Graph(tuple(GraphNode(name, "T", b"") for name in names), edges, tuple(names))
+    fragment = Fragment(graph, placed(graph), HERE)
     emitted = of(Emit, fragment.frame(Frame(len(chain), 0, 0, Flag.END, None)))
     assert emitted == [Emit(Frame(len(chain) + 1, 0, 0, Flag.END, None))]
 
 
 def test_answers_that_nobody_asked_for_are_an_error_of_the_caller() -> None:
-    fragment = one()
+    fragment = One()
     with pytest.raises(RuntimeError, match="READY"):
-        fragment.answered(A, [b"\x01"], False)
+        fragment.answered(fragment.a, [b"\x01"], False)

@@ -3,6 +3,7 @@
 import type { Frame, Instruction, Resumption } from "../run/events";
 import { Fragment } from "../run/fragment";
 import type { Graph, GraphNode, RuntimeName } from "../run/graph";
+import type { Placement, Seat } from "../run/placement";
 import { type Instance, NodeError, type Runtime } from "../runtimes/base";
 import type { NodeTimes } from "./types";
 
@@ -50,58 +51,63 @@ export class Host {
   /** How many calls are under way. */
   running = 0;
   private readonly nodes: ReadonlyMap<string, GraphNode>;
-  private readonly instances = new Map<string, Instance>();
+  private readonly seats: readonly Seat[];
+  private readonly instances = new Map<Seat, Instance>();
   private readonly fragment: Fragment;
   private closed = false;
 
   constructor(
     graph: Graph,
-    private readonly seats: ReadonlyMap<string, RuntimeName>,
+    placement: Placement,
+    me: string,
     private readonly runtimes: Runtimes,
     private readonly options: HostOptions,
   ) {
     const { resumption, times } = options;
     this.times = times;
-    this.nodes = new Map(graph.nodes.filter((node) => seats.has(node.id)).map((node) => [node.id, node]));
-    this.fragment = new Fragment(graph, [...this.nodes.keys()], resumption);
-    for (const node of this.nodes.keys()) if (!times.has(node)) times.set(node, new Times());
+    this.seats = placement.seats(me);
+    this.nodes = new Map(graph.nodes.map((node) => [node.id, node]));
+    this.fragment = new Fragment(graph, placement, me, resumption);
+    for (const { node } of this.seats) if (!times.has(node)) times.set(node, new Times());
   }
 
-  /** Makes every node, in its state; rejects with a NodeError that names the node where one cannot be made. */
+  /** Makes every instance, in its state; rejects with a NodeError that names the node where one cannot be made. */
   async setup(): Promise<void> {
-    await Promise.all([...this.nodes.keys()].map((node) => this.create(node)));
-    await Promise.all(Array.from(this.options.resumption.states, ([node, state]) => this.restore(node, state)));
+    const { states } = this.options.resumption;
+    await Promise.all(this.seats.map((seat) => this.create(seat)));
+    await Promise.all(this.seats.map((seat) => this.restore(seat, states.get(seat.node))));
   }
 
-  private async restore(node: string, state: Uint8Array): Promise<void> {
+  private async restore(seat: Seat, state: Uint8Array | undefined): Promise<void> {
+    if (state === undefined) return;
     try {
-      await this.instances.get(node)?.restore(state);
+      await this.instances.get(seat)?.restore(state);
     } catch (error) {
       const fault = asNodeError(error);
-      throw new NodeError(`node '${node}' could not be restored: ${fault.message}`, fault.kind);
+      throw new NodeError(`node '${seat.node}' could not be restored: ${fault.message}`, fault.kind);
     }
   }
 
-  private async create(node: string): Promise<void> {
-    const runtime = this.runtimes.get(this.seats.get(node)!);
-    if (runtime === undefined) throw new NodeError(`there is no runtime ${this.seats.get(node)} here`);
+  private async create(seat: Seat): Promise<void> {
+    const runtime = this.runtimes.get(seat.runtime);
+    if (runtime === undefined) throw new NodeError(`there is no runtime ${seat.runtime} here`);
     let instance: Instance;
     try {
-      instance = await runtime.create(this.nodes.get(node)!);
+      instance = await runtime.create(this.nodes.get(seat.node)!);
     } catch (error) {
       const fault = asNodeError(error);
-      throw new NodeError(`node '${node}' could not be set up: ${fault.message}`, fault.kind);
+      throw new NodeError(`node '${seat.node}' could not be set up: ${fault.message}`, fault.kind);
     }
     if (this.closed) instance.close();
-    this.instances.set(node, instance);
+    this.instances.set(seat, instance);
   }
 
   frame(frame: Frame): void {
     this.carryOut(this.fragment.frame(frame));
   }
 
-  credit(edge: number, bytes: number): void {
-    this.carryOut(this.fragment.credit(edge, bytes));
+  credit(edge: number, seq: number, bytes: number): void {
+    this.carryOut(this.fragment.credit(edge, seq, bytes));
   }
 
   /** Starts calls; passes everything else on, in order. */
@@ -110,7 +116,7 @@ export class Host {
     const others: Instruction[] = [];
     for (const instruction of instructions) {
       if (instruction.do === "call") this.watch(this.call(instruction));
-      else if (instruction.do === "recreate") this.watch(this.recreate(instruction.node));
+      else if (instruction.do === "recreate") this.watch(this.recreate(instruction.seat));
       else others.push(instruction);
     }
     if (others.length > 0) this.options.execute(others);
@@ -129,40 +135,40 @@ export class Host {
       report = await this.perform(call);
     } catch (error) {
       const { kind, message } = asNodeError(error);
-      report = () => this.fragment.failed(call.node, kind, message);
+      report = () => this.fragment.failed(call.seat, kind, message);
     }
     this.running -= 1;
     if (call.op !== "snapshot" && call.op !== "restore") {
-      this.times.get(call.node)!.add(performance.now() - started);
+      this.times.get(call.seat.node)!.add(performance.now() - started);
     }
     this.carryOut(report());
   }
 
   /** Makes the call; answers how to report it. The report and what it asks for must be one step, with nothing between. */
-  private async perform({ node, op, payload }: Call): Promise<() => Instruction[]> {
-    const instance = this.instances.get(node);
+  private async perform({ seat, op, payload }: Call): Promise<() => Instruction[]> {
+    const instance = this.instances.get(seat);
     if (instance === undefined) throw new NodeError("the node is gone", "crashed");
     if (op === "snapshot") {
       const state = await instance.snapshot();
-      return () => this.fragment.snapshotted(node, state);
+      return () => this.fragment.snapshotted(seat, state);
     }
     if (op === "restore") {
       await instance.restore(payload!);
-      return () => this.fragment.restored(node);
+      return () => this.fragment.restored(seat);
     }
     const { parts, more } = op === "process" ? await instance.process(payload!) : await instance[op]();
-    return () => this.fragment.answered(node, parts, more);
+    return () => this.fragment.answered(seat, parts, more);
   }
 
-  private async recreate(node: string): Promise<void> {
-    this.instances.get(node)?.close();
-    this.instances.delete(node);
+  private async recreate(seat: Seat): Promise<void> {
+    this.instances.get(seat)?.close();
+    this.instances.delete(seat);
     let instructions: Instruction[];
     try {
-      await this.create(node);
-      instructions = this.fragment.recreated(node);
+      await this.create(seat);
+      instructions = this.fragment.recreated(seat);
     } catch (error) {
-      instructions = this.fragment.failed(node, "crashed", asNodeError(error).message);
+      instructions = this.fragment.failed(seat, "crashed", asNodeError(error).message);
     }
     this.carryOut(instructions);
   }
@@ -170,9 +176,10 @@ export class Host {
   /** What one call took here: node type → runtime → median ms. */
   costs(): Record<string, Record<string, number>> {
     const costs: Record<string, Record<string, number>> = {};
-    for (const [id, node] of this.nodes) {
-      const times = this.times.get(id)!.summary();
-      if (times !== null) costs[node.node_type] = { ...costs[node.node_type], [this.seats.get(id)!]: times.p50 };
+    for (const { node, runtime } of this.seats) {
+      const { node_type } = this.nodes.get(node)!;
+      const times = this.times.get(node)!.summary();
+      if (times !== null) costs[node_type] = { ...costs[node_type], [runtime]: times.p50 };
     }
     return costs;
   }

@@ -4,10 +4,10 @@ import limits from "../generated/limits.json";
 import type { Message } from "../protocol/messages";
 import type { Frame, Instruction, Resumption } from "../run/events";
 import { type Graph, graphFromValue } from "../run/graph";
+import { field, Placement } from "../run/placement";
 import type { NodeSpec } from "../runtimes/base";
 import { type Runtimes, summaries } from "./host";
-import { field, Placement } from "./placement";
-import { type Outside, type RunKey, Site } from "./site";
+import { type Credit, type Outside, type RunKey, Site } from "./site";
 
 /** The driver as its link proves it. */
 export interface Sender {
@@ -107,7 +107,7 @@ export class Hosting implements Outside {
   }
 
   private checkTypes(graph: Graph, placement: Placement): void {
-    for (const [id, runtime] of placement.runtimesOn(this.home.id)) {
+    for (const { node: id, runtime } of placement.seats(this.home.id)) {
       const node = graph.nodes.find((each) => each.id === id)!;
       const spec = this.home.types.get(node.node_type);
       if (!spec?.runtimes?.includes(runtime)) {
@@ -156,8 +156,8 @@ export class Hosting implements Outside {
     this.home.post(to, { type: "PART", ...site.key, epoch: site.epoch, ...frame });
   }
 
-  sendCredit(site: Site, to: string, edge: number, amount: number): void {
-    this.home.post(to, { type: "CREDIT", ...site.key, epoch: site.epoch, edge, amount });
+  sendCredit(site: Site, to: string, { edge, seq, bytes }: Credit): void {
+    this.home.post(to, { type: "CREDIT", ...site.key, epoch: site.epoch, edge, seq, amount: bytes });
   }
 
   itemFailed(site: Site, error: Extract<Instruction, { do: "error" }>): void {

@@ -189,7 +189,7 @@ export class Peer extends EventTarget implements PeerApi, Home, HostingHome, Rec
         this.hosting.site(key, message.epoch)?.receiveFrame(link.peer, message);
         break;
       case "CREDIT":
-        this.hosting.site(key, message.epoch)?.receiveCredit(link.peer, message.edge, message.amount);
+        this.hosting.site(key, message.epoch)?.receiveCredit(link.peer, message.edge, message.seq, message.amount);
         break;
       case "START":
         void this.hosting.start(sender, message as Start);

@@ -2,7 +2,7 @@
 
 import { type Counts, NO_COUNTS } from "../run/driver";
 import type { Graph, Plan } from "../run/graph";
-import { field } from "./placement";
+import { field } from "../run/placement";
 import type { ItemFailure, NodeTimes, Receipt, RunProgress } from "./types";
 
 /** A run as it stands. `placement` and `linkBytes` name peers; `counts` is there once the plan is. */

@@ -132,7 +132,7 @@ class Peer {
         this.hosting.stats(key);
         break;
       case "CREDIT":
-        this.hosting.site(key, message.epoch)?.receiveCredit(from, message.edge, message.amount);
+        this.hosting.site(key, message.epoch)?.receiveCredit(from, message.edge, message.seq, message.amount);
         break;
       case "PART":
         this.hosting.site(key, message.epoch)?.receiveFrame(from, message);

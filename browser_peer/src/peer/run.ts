@@ -5,10 +5,10 @@ import type { Message } from "../protocol/messages";
 import { Driver, type DriverInstruction, type Failure } from "../run/driver";
 import type { Frame, Instruction } from "../run/events";
 import type { Graph, Plan } from "../run/graph";
+import { Placement } from "../run/placement";
 import { type Runtimes, summaries } from "./host";
-import { Placement } from "./placement";
 import { type Account, progressOf, readCheckpoint, readError, receiptOf, reportOf } from "./receipt";
-import { type Ends, type Outside, type RunKey, Site } from "./site";
+import { type Credit, type Ends, type Outside, type RunKey, Site } from "./site";
 import {
   type ItemFailure,
   type NodeTimes,
@@ -132,7 +132,7 @@ export class Run implements RunHandle, Outside, Ends {
     const placement = Placement.fromPlan(graph, this.home.id, plan);
     const names = Array.from(placement.peers(), (peer) => [peer, this.home.nameOf(peer)] as const);
     this.workers = new Workers(this.home, this.address(), new Map([...names, [this.home.id, DRIVER]]));
-    this.driver = new Driver(graph, { onError: this.options.onError ?? "stop" });
+    this.driver = new Driver(graph, placement, { onError: this.options.onError ?? "stop" });
     this.site = new Site({
       key: this.key,
       epoch: plan.epoch,
@@ -286,16 +286,16 @@ export class Run implements RunHandle, Outside, Ends {
     this.carryOut(this.driver!.frame(frame));
   }
 
-  credit(edge: number, bytes: number): void {
-    this.carryOut(this.driver!.credit(edge, bytes));
+  credit(edge: number, seq: number, bytes: number): void {
+    this.carryOut(this.driver!.credit(edge, seq, bytes));
   }
 
   sendFrame(_: Site, to: string, frame: Frame): void {
     this.home.post(to, { type: "PART", ...this.address(), ...frame });
   }
 
-  sendCredit(_: Site, to: string, edge: number, amount: number): void {
-    this.home.post(to, { type: "CREDIT", ...this.address(), edge, amount });
+  sendCredit(_: Site, to: string, { edge, seq, bytes }: Credit): void {
+    this.home.post(to, { type: "CREDIT", ...this.address(), edge, seq, amount: bytes });
   }
 
   itemFailed(_: Site, { node, seq, kind, cause }: Extract<Instruction, { do: "error" }>): void {
@@ -342,7 +342,7 @@ export class Run implements RunHandle, Outside, Ends {
         this.notify();
         break;
       case "CREDIT":
-        this.site!.receiveCredit(sender, message.edge, message.amount);
+        this.site!.receiveCredit(sender, message.edge, message.seq, message.amount);
         break;
       case "PART":
         this.site!.receiveFrame(sender, message);

@@ -2,8 +2,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import limits from "../generated/limits.json";
 import { Flag } from "../run/events";
 import type { Edge, Graph } from "../run/graph";
-import { Placement } from "./placement";
-import { Site } from "./site";
+import { Placement } from "../run/placement";
+import { type Credit, Site } from "./site";
 
 const edge = (from: string | null, to: string | null): Edge => ({
   from,
@@ -30,7 +30,7 @@ const GRAPH: Graph = {
 const at = (peer: string) => ({ on: [{ peer, runtime: "wasm" }], share: "modulo" });
 const PLAN = { epoch: 1, steps: [{ from_seq: 0, nodes: { a: at("ada"), b: at("me") } }] };
 
-function site(sendCredit = (_site: Site, _to: string, _edge: number, _bytes: number): void => {}): Site {
+function site(sendCredit = (_site: Site, _to: string, _credit: Credit): void => {}): Site {
   return new Site({
     key: { driver: "dora", run: "r" },
     epoch: 1,
@@ -60,9 +60,9 @@ describe("a site takes from each peer only what the plan lets it send", () => {
   });
 
   it("credit from a peer that is not at the edge's target", () => {
-    expect(() => site().receiveCredit("ada", 2, 64)).toThrow("not ada's to give");
-    expect(() => site().receiveCredit("dora", 9, 64)).toThrow("not dora's to give");
-    expect(() => site().receiveCredit("dora", 2, 64)).toThrow("credit of 64 bytes"); // none is outstanding
+    expect(() => site().receiveCredit("ada", 2, 0, 64)).toThrow("not ada's to give");
+    expect(() => site().receiveCredit("dora", 9, 0, 64)).toThrow("not dora's to give");
+    expect(() => site().receiveCredit("dora", 2, 0, 64)).toThrow("credit of 64 bytes"); // none is outstanding
   });
 
   it("and nothing is wrong with what the plan says", () => {
@@ -72,8 +72,8 @@ describe("a site takes from each peer only what the plan lets it send", () => {
 
 describe("credit for another peer waits for more, for a moment and up to a quarter of the window", () => {
   const paid = vi.fn();
-  const pay = (to: Site, ...amounts: number[]) =>
-    to.execute(amounts.map((bytes) => ({ do: "credit", edge: 0, bytes })));
+  const credit = (bytes: number): Credit => ({ do: "credit", edge: 0, seq: 0, bytes });
+  const pay = (to: Site, ...amounts: number[]) => to.execute(amounts.map(credit));
 
   beforeEach(() => void vi.useFakeTimers());
   afterEach(() => {
@@ -86,16 +86,16 @@ describe("credit for another peer waits for more, for a moment and up to a quart
     pay(to, 64, 100);
     expect(paid).not.toHaveBeenCalled();
     vi.advanceTimersByTime(limits.CREDIT_AFTER_S * 1e3);
-    expect(paid.mock.calls).toEqual([[to, "ada", 0, 164]]);
+    expect(paid.mock.calls).toEqual([[to, "ada", credit(164)]]);
     pay(to, 7);
     vi.advanceTimersByTime(limits.CREDIT_AFTER_S * 1e3);
-    expect(paid).toHaveBeenLastCalledWith(to, "ada", 0, 7);
+    expect(paid).toHaveBeenLastCalledWith(to, "ada", credit(7));
   });
 
   it("a large amount goes at once, with what waited, and nothing twice", () => {
     const to = site(paid);
     pay(to, 64, limits.CREDIT_EVERY_BYTES);
-    expect(paid.mock.calls).toEqual([[to, "ada", 0, limits.CREDIT_EVERY_BYTES + 64]]);
+    expect(paid.mock.calls).toEqual([[to, "ada", credit(limits.CREDIT_EVERY_BYTES + 64)]]);
     vi.runAllTimers();
     expect(paid).toHaveBeenCalledTimes(1);
   });

@@ -3,8 +3,8 @@
 import limits from "../generated/limits.json";
 import { BEGINNING, type Frame, type Instruction, type Resumption } from "../run/events";
 import type { Graph } from "../run/graph";
+import type { Placement } from "../run/placement";
 import { Host, type Runtimes } from "./host";
-import type { Placement } from "./placement";
 
 /** A run is named by its driver and its id together, so that two drivers cannot collide. */
 export interface RunKey {
@@ -12,16 +12,18 @@ export interface RunKey {
   run: string;
 }
 
+export type Credit = Extract<Instruction, { do: "credit" }>;
+
 /** What the driver's own peer adds to a site: the items' and the results' end of the graph. */
 export interface Ends {
   frame(frame: Frame): void;
-  credit(edge: number, bytes: number): void;
+  credit(edge: number, seq: number, bytes: number): void;
 }
 
 /** What a site needs of the rest of the mesh. */
 export interface Outside {
   sendFrame(site: Site, to: string, frame: Frame): void;
-  sendCredit(site: Site, to: string, edge: number, bytes: number): void;
+  sendCredit(site: Site, to: string, credit: Credit): void;
   itemFailed(site: Site, error: Extract<Instruction, { do: "error" }>): void;
   stateSaved(site: Site, saved: Extract<Instruction, { do: "checkpoint" }>): void;
   runFailed(site: Site, reason: string): void;
@@ -54,8 +56,8 @@ export class Site {
   readonly sent: Map<string, number>;
   private readonly deliveries: (() => void)[] = [];
   private delivering = false;
-  /** Credit for other peers, by edge. */
-  private readonly owed = new Map<number, number>();
+  /** Credit for other peers, by strand. */
+  private readonly owed = new Map<string, Credit>();
   private paying: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly options: SiteOptions) {
@@ -65,7 +67,7 @@ export class Site {
     const { graph, placement, me, runtimes, before } = options;
     this.since = before?.since ?? options.epoch;
     this.sent = before?.sent ?? new Map();
-    this.host = new Host(graph, placement.runtimesOn(me), runtimes, {
+    this.host = new Host(graph, placement, me, runtimes, {
       resumption: options.resumption ?? BEGINNING,
       execute: (wanted) => this.execute(wanted),
       times: before?.host.times ?? new Map(),
@@ -80,7 +82,7 @@ export class Site {
           this.routeFrame(instruction.frame);
           break;
         case "credit":
-          this.routeCredit(instruction.edge, instruction.bytes);
+          this.routeCredit(instruction);
           break;
         case "error":
           this.options.outside.itemFailed(this, instruction);
@@ -99,7 +101,7 @@ export class Site {
   }
 
   private routeFrame(frame: Frame): void {
-    const to = this.placement.target(frame.edge, frame.seq);
+    const to = this.placement.target(frame.edge, frame.seq).peer;
     if (to === this.options.me) {
       this.deliveries.push(() => this.takeFrame(frame));
     } else {
@@ -108,27 +110,28 @@ export class Site {
     }
   }
 
-  private routeCredit(edge: number, bytes: number): void {
-    const to = this.placement.source(edge);
-    if (to === this.options.me) {
-      this.deliveries.push(() => this.takeCredit(edge, bytes));
+  private routeCredit(credit: Credit): void {
+    if (this.placement.source(credit.edge, credit.seq).peer === this.options.me) {
+      this.deliveries.push(() => this.takeCredit(credit));
       return;
     }
-    const owed = (this.owed.get(edge) ?? 0) + bytes;
-    this.owed.set(edge, owed);
-    if (owed >= limits.CREDIT_EVERY_BYTES) this.pay(edge, owed);
+    const strand = this.placement.strand(credit.edge, credit.seq);
+    const bytes = (this.owed.get(strand)?.bytes ?? 0) + credit.bytes;
+    this.owed.set(strand, { ...credit, bytes });
+    if (bytes >= limits.CREDIT_EVERY_BYTES) this.pay(strand);
     // a message for every small item would cost as much as the item
     else this.paying ??= setTimeout(() => this.payAll(), limits.CREDIT_AFTER_S * 1e3);
   }
 
   private payAll(): void {
     this.paying = undefined;
-    for (const [edge, bytes] of this.owed) this.pay(edge, bytes);
+    for (const strand of this.owed.keys()) this.pay(strand);
   }
 
-  private pay(edge: number, bytes: number): void {
-    this.owed.delete(edge);
-    this.options.outside.sendCredit(this, this.placement.source(edge), edge, bytes);
+  private pay(strand: string): void {
+    const credit = this.owed.get(strand)!;
+    this.owed.delete(strand);
+    this.options.outside.sendCredit(this, this.placement.source(credit.edge, credit.seq).peer, credit);
   }
 
   /** Local deliveries in a loop rather than by recursion: a long chain of nodes must not end in a deep stack. */
@@ -147,19 +150,25 @@ export class Site {
   receiveFrame(sender: string, frame: Frame): void {
     const { graph, me } = this.options;
     if (graph.edges[frame.edge] === undefined) throw new Error(`there is no edge ${frame.edge} in this run`);
-    const [from, to] = [this.placement.source(frame.edge, frame.seq), this.placement.target(frame.edge, frame.seq)];
-    if (from !== sender || to !== me) throw new Error(`edge ${frame.edge} does not lead from ${sender} to here`);
+    const { source, target } = this.peers(frame.edge, frame.seq);
+    if (source !== sender || target !== me) throw new Error(`edge ${frame.edge} does not lead from ${sender} to here`);
     this.takeFrame(frame);
     this.deliver();
   }
 
   /** Credit from another peer; throws where it is not that peer's to give. */
-  receiveCredit(sender: string, edge: number, bytes: number): void {
-    if (this.options.graph.edges[edge] === undefined || this.placement.target(edge) !== sender) {
+  receiveCredit(sender: string, edge: number, seq: number, bytes: number): void {
+    const known = this.options.graph.edges[edge] !== undefined;
+    const { source, target } = known ? this.peers(edge, seq) : {};
+    if (source !== this.options.me || target !== sender) {
       throw new Error(`credit for edge ${edge} is not ${sender}'s to give`);
     }
-    this.takeCredit(edge, bytes);
+    this.takeCredit({ do: "credit", edge, seq, bytes });
     this.deliver();
+  }
+
+  private peers(edge: number, seq: number): { source?: string; target?: string } {
+    return { source: this.placement.source(edge, seq).peer, target: this.placement.target(edge, seq).peer };
   }
 
   private takeFrame(frame: Frame): void {
@@ -167,9 +176,9 @@ export class Site {
     else this.host.frame(frame);
   }
 
-  private takeCredit(edge: number, bytes: number): void {
-    if (this.options.graph.edges[edge]!.from === null) this.options.ends?.credit(edge, bytes);
-    else this.host.credit(edge, bytes);
+  private takeCredit({ edge, seq, bytes }: Credit): void {
+    if (this.options.graph.edges[edge]!.from === null) this.options.ends?.credit(edge, seq, bytes);
+    else this.host.credit(edge, seq, bytes);
   }
 
   /** The bytes sent, as `from->to`; a peer that came back may have another id, and the name that it had. */

@@ -31,7 +31,7 @@ export type RunMessage =
   | (Epoch & { type: "UNREACHABLE"; peer: string })
   | (Epoch & { type: "READY" })
   | (Epoch & { type: "REFUSED" | "STOP" | "FAILED"; text: string })
-  | (Epoch & { type: "CREDIT"; edge: number; amount: number })
+  | (Epoch & { type: "CREDIT"; edge: number; seq: number; amount: number })
   | (Run & { type: "STATS" })
   | (Run & { type: "STATS_REPLY"; body: Body })
   | Part;
@@ -53,7 +53,7 @@ const FIELDS: { [Type in Message["type"]]: string[] } = {
   START: ["driver", "run", "epoch", "body"],
   READY: ["driver", "run", "epoch"],
   REFUSED: ["driver", "run", "epoch", "text"],
-  CREDIT: ["driver", "run", "epoch", "edge", "amount"],
+  CREDIT: ["driver", "run", "epoch", "edge", "seq", "amount"],
   ERROR: ["driver", "run", "epoch", "body"],
   STOP: ["driver", "run", "epoch", "text"],
   STATS: ["driver", "run"],

@@ -21,6 +21,7 @@ import { Flag, type Frame, type Instruction, type Resumption } from "./events";
 import type { Graph } from "./graph";
 import { Gather, type Inbox, type Input, Port, Stream, Whole } from "./inbox";
 import { Outbox } from "./outbox";
+import type { Placement } from "./placement";
 import { Retention } from "./retention";
 
 export type OnError = "stop" | "continue";
@@ -85,13 +86,14 @@ export class Driver {
   private readonly holds: boolean;
   /** The source edge on which items are counted. */
   private readonly counted: number;
+  private firstSeq = 0;
   private sources: ReadonlyMap<number, Outbox>;
   private sinks: Inbox;
   private inputEnded = false;
   private over = false;
   private interrupted = false;
-  /** Items that went out at least once. */
-  private sent = 0;
+  /** What goes out when a new epoch begins. */
+  private held: { seq: number; flags: number; payload: Uint8Array | null }[] = [];
   /** Of an earlier epoch, with the rest of a seq of which some may be out. */
   private committed: Inbox | undefined;
   /** The seq whose results come out now, how many of it did, and how many of it this epoch made. */
@@ -108,6 +110,7 @@ export class Driver {
 
   constructor(
     private readonly graph: Graph,
+    private placement: Placement,
     options: { onError?: OnError; creditBytes?: number } = {},
   ) {
     this.creditBytes = options.creditBytes ?? limits.EDGE_CREDIT_BYTES;
@@ -115,8 +118,8 @@ export class Driver {
     this.nodes = new Set(graph.nodes.map((node) => node.id));
     this.retention = new Retention(graph);
     this.holds = mayDiffer(graph);
-    this.sources = makeSources(graph, this.creditBytes);
-    this.sinks = makeSinks(graph, 0, this.creditBytes, this.holds);
+    this.sources = this.makeSources();
+    this.sinks = this.makeSinks();
     this.counted = [...this.sources.keys()][0]!;
   }
 
@@ -129,7 +132,7 @@ export class Driver {
       !this.inputEnded &&
       !(this.errors.size > 0 && this.onError === "stop") &&
       this.retention.hasRoom &&
-      [...this.sources.values()].every((box) => box.hasRoom)
+      [...this.sources.values()].every((box) => box.hasRoom(this.counts.items_in))
     );
   }
 
@@ -174,11 +177,37 @@ export class Driver {
     this.told = this.turn + (this.committed === undefined ? 0 : 1);
     for (const seq of this.errors.keys()) if (seq >= this.told) this.errors.delete(seq);
     const resumption = this.retention.resumption();
-    this.sources = makeSources(this.graph, this.creditBytes);
-    this.sinks = makeSinks(this.graph, resumption.firstSeq, this.creditBytes, this.holds);
-    for (const { seq, flags, payload } of this.retention.items()) this.put(seq, Flag.END | flags, payload);
-    if (this.inputEnded) this.put(this.counts.items_in, Flag.END | Flag.FINAL, null);
+    this.begin(this.placement, resumption.firstSeq);
+    const items = this.retention.items();
+    this.held = items.map(({ seq, flags, payload }) => ({ seq, flags: Flag.END | flags, payload }));
+    if (this.inputEnded) this.held.push({ seq: this.counts.items_in, flags: Flag.END | Flag.FINAL, payload: null });
     return resumption;
+  }
+
+  /** Fresh ends of all edges of the graph. */
+  private begin(placement: Placement, firstSeq: number): void {
+    this.placement = placement;
+    this.firstSeq = firstSeq;
+    this.sources = this.makeSources();
+    this.sinks = this.makeSinks();
+  }
+
+  private makeSources(): Map<number, Outbox> {
+    const sources = [...this.graph.edges.entries()].filter(([, edge]) => edge.from === null);
+    return new Map(sources.map(([edge]) => [edge, new Outbox(this.placement, edge, false, this.creditBytes)]));
+  }
+
+  private makeSinks(): Inbox {
+    const edges = new Map([...this.graph.edges.entries()].filter(([, edge]) => edge.to === null));
+    const here = this.placement.seat(null, 0);
+    const ports = [...edges.keys()].map(
+      (number) => new Port(this.placement, number, here, this.firstSeq, this.creditBytes),
+    );
+    const [only] = ports;
+    if (only !== undefined && ports.length === 1) {
+      return this.holds ? new Whole(only, edges.get(only.edge)!.port) : new Stream(only);
+    }
+    return new Gather(edges, ports, new Set([...edges.values()].map((edge) => edge.port)));
   }
 
   /** A seq that is held back and whole stays as it is, because some of it may be out. */
@@ -187,35 +216,44 @@ export class Driver {
     if (given?.seq === this.turn && !this.awaitsError(given)) this.committed = this.sinks;
   }
 
-  /** Everything is set up for the new epoch, at the seq and with the states that `interrupt` told. */
-  resume(): DriverInstruction[] {
+  /** Everything is set up as `placement` says, at the seq and with the states that `interrupt` told. */
+  resume(placement: Placement): DriverInstruction[] {
     this.interrupted = false;
+    this.begin(placement, this.firstSeq);
+    const { held } = this;
+    this.held = [];
+    for (const { seq, flags, payload } of held) this.queue(seq, flags, payload);
     return this.send();
   }
 
   private put(seq: number, flags: number, payload: Uint8Array | null): DriverInstruction[] {
-    for (const [edge, box] of this.sources) box.put({ edge, seq, part: 0, flags, payload });
+    if (this.interrupted) {
+      this.held.push({ seq, flags, payload });
+      return [];
+    }
+    this.queue(seq, flags, payload);
     return this.send();
   }
 
+  private queue(seq: number, flags: number, payload: Uint8Array | null): void {
+    for (const [edge, box] of this.sources) box.put({ edge, seq, part: 0, flags, payload });
+  }
+
   private send(): DriverInstruction[] {
-    if (this.interrupted) return [];
     const frames = [...this.sources.values()].flatMap((box) => box.take());
     for (const { edge, seq, payload } of frames) {
-      if (edge !== this.counted || payload === null) continue;
-      if (seq < this.sent) this.counts.replayed += 1;
-      else this.sent = seq + 1;
+      if (edge === this.counted && payload !== null && this.retention.goesOut(seq)) this.counts.replayed += 1;
     }
     return frames.map((frame) => ({ do: "emit", frame }) as const);
   }
 
   // From the network
 
-  /** Credit came back on a source edge. Throws ProtocolError("bad-message") for what cannot be. */
-  credit(edge: number, amount: number): DriverInstruction[] {
+  /** Credit came back for the strand of a seq on a source edge. Throws ProtocolError("bad-message"). */
+  credit(edge: number, seq: number, amount: number): DriverInstruction[] {
     const box = this.sources.get(edge);
     if (box === undefined) throw new ProtocolError("bad-message", `edge ${edge} is no source edge`);
-    box.give(amount);
+    box.give(seq, amount);
     return this.send();
   }
 
@@ -296,8 +334,7 @@ export class Driver {
     }
     if (this.over) return instructions;
     for (const [edge, port] of this.sinks.ports) {
-      const bytes = port.due();
-      if (bytes > 0) instructions.push({ do: "credit", edge, bytes });
+      instructions.push(...port.due().map((due) => ({ do: "credit", edge, ...due }) as const));
     }
     return instructions;
   }
@@ -356,21 +393,6 @@ export class Driver {
     this.over = true;
     return { do: "finished", status, error, reason };
   }
-}
-
-function makeSources(graph: Graph, creditBytes: number): Map<number, Outbox> {
-  const sources = [...graph.edges.entries()].filter(([, edge]) => edge.from === null);
-  return new Map(sources.map(([number]) => [number, new Outbox(number, false, creditBytes)]));
-}
-
-function makeSinks(graph: Graph, firstSeq: number, creditBytes: number, hold: boolean): Inbox {
-  const edges = new Map([...graph.edges.entries()].filter(([, edge]) => edge.to === null));
-  const ports = [...edges.keys()].map((number) => new Port(number, firstSeq, creditBytes));
-  const [only] = ports;
-  if (only !== undefined && ports.length === 1) {
-    return hold ? new Whole(only, edges.get(only.edge)!.port) : new Stream(only);
-  }
-  return new Gather(edges, ports, new Set([...edges.values()].map((edge) => edge.port)), firstSeq);
 }
 
 /** Whether a seq may come out otherwise when it is replayed. */

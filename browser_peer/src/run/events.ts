@@ -1,5 +1,7 @@
 /** The vocabulary of the run engine, as in mesh/run/events.py: frames go in and out, instructions come out. */
 
+import type { Seat } from "./placement";
+
 /** CHECKPOINT: stateful nodes report their state after this seq. OF_SEQ: on every frame of a seq, or on none. */
 export const Flag = { NONE: 0, END: 1, FINAL: 2, FAILED: 4, DROPPED: 8, CHECKPOINT: 16, OF_SEQ: 18 } as const;
 
@@ -15,10 +17,10 @@ export interface Frame {
 export type Op = "process" | "next" | "finish" | "snapshot" | "restore";
 
 export type Instruction =
-  | { do: "call"; node: string; op: Op; payload: Uint8Array | null }
-  | { do: "recreate"; node: string }
+  | { do: "call"; seat: Seat; op: Op; payload: Uint8Array | null }
+  | { do: "recreate"; seat: Seat }
   | { do: "emit"; frame: Frame }
-  | { do: "credit"; edge: number; bytes: number }
+  | { do: "credit"; edge: number; seq: number; bytes: number }
   | { do: "error"; node: string; seq: number; kind: string; cause: string }
   | { do: "checkpoint"; node: string; seq: number; state: Uint8Array | null; fault: string }
   | { do: "fail"; reason: string };

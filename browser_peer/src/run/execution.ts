@@ -1,5 +1,5 @@
 /**
- * One node of a fragment: which call comes next, and what becomes of its answer.
+ * One instance of a node: which call comes next, and what becomes of its answer.
  *
  *     READY ─call─▶ RUNNING ─answered─▶ READY               one call at a time, and only with room on every out edge
  *                   RUNNING ─more─▶ HOLDING ─call─▶ RUNNING     a generator, between two steps
@@ -16,8 +16,9 @@ import type { GraphNode } from "./graph";
 import type { Inbox, Input } from "./inbox";
 import { Journal } from "./journal";
 import type { Outbox } from "./outbox";
+import type { Seat } from "./placement";
 
-/** What a node is doing. */
+/** What an instance is doing. */
 export type State =
   | "READY"
   | "RUNNING"
@@ -70,9 +71,11 @@ export class NodeExecution {
   private broken = "";
 
   constructor(
-    private readonly node: GraphNode,
+    readonly node: GraphNode,
+    private readonly seat: Seat,
     readonly inbox: Inbox,
-    readonly outboxes: readonly Outbox[],
+    readonly outboxes: ReadonlyMap<number, Outbox>,
+    /** The lowest that was not ended here; of the next frame out. */
     private seq: number,
     state: Uint8Array | null,
   ) {
@@ -90,27 +93,36 @@ export class NodeExecution {
   /** Consumes inputs up to one that needs a call, and asks for that call, while there is room downstream. */
   advance(): Instruction[] {
     const instructions: Instruction[] = [];
-    while (FREE.has(this.state) && this.outboxes.every((box) => box.hasRoom)) {
-      if (this.state === "HOLDING") {
-        instructions.push(this.call("next"));
-      } else if (this.state === "READY" && (this.journal?.isFull || this.due !== undefined)) {
+    while (FREE.has(this.state)) {
+      if (this.state === "READY" && (this.journal?.isFull || this.due !== undefined)) {
         this.to("save");
         instructions.push(this.ask("snapshot"));
-      } else if (this.state === "BROKEN" && this.due !== undefined) {
+        break;
+      }
+      const given = this.inbox.head();
+      if (this.state === "BROKEN" && this.due !== undefined) {
         instructions.push(...this.checkpoint(null, this.broken));
+      } else if (given === undefined || !this.hasRoom(given.seq)) {
+        break;
+      } else if (this.state === "HOLDING") {
+        instructions.push(this.call("next"));
       } else {
-        const given = this.inbox.head();
-        if (given === undefined) break;
         instructions.push(...this.begin(given));
       }
     }
     return instructions;
   }
 
+  private hasRoom(seq: number): boolean {
+    for (const box of this.outboxes.values()) if (!box.hasRoom(seq)) return false;
+    return true;
+  }
+
   /** Asks for the call that an input needs; where it needs none, passes its end on. */
   private begin(given: Input): Instruction[] {
     const op = this.needs(given);
     if (given.seq >= this.seq) {
+      this.seq = given.seq;
       if (given.fault !== "") return this.fail(given, "overflow", given.fault);
       if (op !== undefined && this.state === "BROKEN") return this.fail(given, "lost", this.broken);
       if (op !== undefined) return [this.call(op, op === "process" ? given.payload : null)];
@@ -133,7 +145,7 @@ export class NodeExecution {
   }
 
   private ask(op: Op, payload: Uint8Array | null = null): Instruction {
-    return { do: "call", node: this.node.id, op, payload };
+    return { do: "call", seat: this.seat, op, payload };
   }
 
   private wantsFinish(given: Input): boolean {
@@ -143,7 +155,9 @@ export class NodeExecution {
   // What goes out
 
   private put(flags: number, payload: Uint8Array | null): void {
-    for (const box of this.outboxes) box.put({ edge: box.edge, seq: this.seq, part: this.part, flags, payload });
+    for (const box of this.outboxes.values()) {
+      box.put({ edge: box.edge, seq: this.seq, part: this.part, flags, payload });
+    }
     this.part += 1;
     if (flags & Flag.END) {
       if (flags & Flag.CHECKPOINT && this.journal !== undefined) this.due = this.seq;
@@ -250,7 +264,7 @@ export class NodeExecution {
     if (this.journal !== undefined && this.journal.fault !== "") {
       return this.break(`its state was lost, and ${this.journal.fault} (${cause})`);
     }
-    return [{ do: "recreate", node: this.node.id }];
+    return [{ do: "recreate", seat: this.seat }];
   }
 
   /** No call can be made any more: the next input that needs one fails as `lost`, and that ends the run. */

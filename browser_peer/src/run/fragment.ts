@@ -3,151 +3,174 @@
  *
  * The caller carries out every instruction, in order: it makes the calls on the instances of the nodes, sends frames,
  * credit and errors to the peers that the plan names, and reports what happens through the methods below, each of which
- * answers further instructions. Edges between two nodes of the fragment never leave it. To cancel, drop the object.
+ * answers further instructions. What goes between two nodes of the fragment never leaves it. To cancel, drop the object.
  *
- * Memory is bounded: an edge holds at most its credit (docs/wire.md, 4), a node one answer and one input, a join one seq,
- * a stateful node its snapshot and the inputs since.
+ * Memory is bounded: a strand holds at most its credit (docs/wire.md, 4), an instance one answer and one input for each of
+ * its strands, a join one seq, a stateful node its snapshot and the inputs since.
  */
 
 import { ProtocolError } from "../errors";
 import limits from "../generated/limits.json";
 import { BEGINNING, type Frame, type Instruction, type Resumption } from "./events";
 import { NodeExecution, type State } from "./execution";
-import type { Edge, Graph, GraphNode } from "./graph";
+import type { Graph, GraphNode } from "./graph";
 import { Gather, type Inbox, Port, Stream } from "./inbox";
 import { Outbox } from "./outbox";
+import type { Placement, Seat } from "./placement";
 
 /**
- * `local` names the nodes of `graph` that run here, each in one instance, which the caller made beforehand; stateful ones
- * have the states of `resumption`, whose first seq is the first that comes in.
+ * The instances that `placement` puts on the peer `me`; the caller made them beforehand. Stateful ones have the states of
+ * `resumption`, whose first seq is the first that comes in.
  */
 export class Fragment {
-  private readonly nodes = new Map<string, NodeExecution>();
-  private readonly receivers = new Map<number, NodeExecution>();
-  private readonly senders = new Map<number, { node: NodeExecution; box: Outbox }>();
+  private readonly instances: ReadonlyMap<Seat, NodeExecution>;
 
   constructor(
-    graph: Graph,
-    local: Iterable<string>,
+    private readonly graph: Graph,
+    private readonly placement: Placement,
+    me: string,
     { firstSeq, states }: Resumption = BEGINNING,
-    creditBytes: number = limits.EDGE_CREDIT_BYTES,
+    private readonly creditBytes: number = limits.EDGE_CREDIT_BYTES,
   ) {
-    const here = new Set(local);
-    const inbound = new Map<string | null, Map<number, Edge>>(graph.nodes.map((node) => [node.id, new Map()]));
-    const outbound = new Map<string | null, Map<number, Edge>>(graph.nodes.map((node) => [node.id, new Map()]));
-    for (const [number, edge] of graph.edges.entries()) {
-      inbound.get(edge.to)?.set(number, edge);
-      outbound.get(edge.from)?.set(number, edge);
-    }
-    for (const node of graph.nodes.filter((each) => here.has(each.id))) {
-      const inbox = makeInbox(node, inbound.get(node.id)!, firstSeq, creditBytes);
-      const outboxes = makeOutboxes(outbound.get(node.id)!, creditBytes);
-      this.nodes.set(node.id, new NodeExecution(node, inbox, outboxes, firstSeq, states.get(node.id) ?? null));
-    }
-    for (const node of this.nodes.values()) {
-      for (const edge of node.inbox.ports.keys()) this.receivers.set(edge, node);
-      for (const box of node.outboxes) this.senders.set(box.edge, { node, box });
-    }
+    const nodes = new Map(graph.nodes.map((node) => [node.id, node]));
+    const execution = (seat: Seat): NodeExecution => {
+      const node = nodes.get(seat.node)!;
+      return new NodeExecution(
+        node,
+        seat,
+        this.inbox(node, seat, firstSeq),
+        this.outboxes(node),
+        firstSeq,
+        states.get(node.id) ?? null,
+      );
+    };
+    this.instances = new Map(placement.seats(me).map((seat) => [seat, execution(seat)]));
+  }
+
+  private inbox(node: GraphNode, seat: Seat, firstSeq: number): Inbox {
+    const edges = new Map([...this.graph.edges.entries()].filter(([, edge]) => edge.to === node.id));
+    const port = (edge: number) => new Port(this.placement, edge, seat, firstSeq, this.creditBytes);
+    const ports = [...edges.keys()].map(port);
+    return node.join ? new Gather(edges, ports, new Set(node.optional)) : new Stream(ports[0]!);
+  }
+
+  private outboxes(node: GraphNode): Map<number, Outbox> {
+    const edges = [...this.graph.edges.entries()].filter(([, edge]) => edge.from === node.id);
+    return new Map(
+      edges.map(([number, edge]) => [
+        number,
+        new Outbox(this.placement, number, edge.overflow === "drop_oldest", this.creditBytes),
+      ]),
+    );
   }
 
   // From the network
 
   /** A frame came in. Throws ProtocolError("bad-message"), and changes nothing, where it is impossible. */
   frame(frame: Frame): Instruction[] {
-    const node = this.receivers.get(frame.edge);
-    if (node === undefined || this.senders.has(frame.edge)) {
+    const [source, target] = this.ends(frame.edge, frame.seq);
+    if (target === undefined || source !== undefined) {
       throw new ProtocolError("bad-message", `edge ${frame.edge} does not lead into this fragment`);
     }
-    node.inbox.accept(frame);
-    return this.settle(node, []);
+    target.inbox.accept(frame);
+    return this.settle(target, []);
   }
 
   /** Credit came back, in bytes. Throws ProtocolError("bad-message") for what cannot be. */
-  credit(edge: number, amount: number): Instruction[] {
-    const sender = this.senders.get(edge);
-    if (sender === undefined || this.receivers.has(edge)) {
+  credit(edge: number, seq: number, amount: number): Instruction[] {
+    const [source, target] = this.ends(edge, seq);
+    if (source === undefined || target !== undefined) {
       throw new ProtocolError("bad-message", `edge ${edge} does not lead out of this fragment`);
     }
-    sender.box.give(amount);
-    return this.settle(sender.node, []);
+    source.outboxes.get(edge)!.give(seq, amount);
+    return this.settle(source, []);
+  }
+
+  /** Who sends a seq on an edge, and who receives it, as far as they are here. */
+  private ends(edge: number, seq: number): [NodeExecution | undefined, NodeExecution | undefined] {
+    if (this.graph.edges[edge] === undefined) return [undefined, undefined];
+    return [this.instances.get(this.placement.source(edge, seq)), this.instances.get(this.placement.target(edge, seq))];
   }
 
   // From the runtime
 
   /** A `process`, `next` or `finish` made `parts`; `more`: ask for further ones with `next`. */
-  answered(node: string, parts: readonly Uint8Array[], more: boolean): Instruction[] {
-    return this.event(node, (each) => each.answered(parts, more));
+  answered(seat: Seat, parts: readonly Uint8Array[], more: boolean): Instruction[] {
+    return this.event(seat, (each) => each.answered(parts, more));
   }
 
   /** A `snapshot` was made. */
-  snapshotted(node: string, snapshot: Uint8Array): Instruction[] {
-    return this.event(node, (each) => each.snapshotted(snapshot));
+  snapshotted(seat: Seat, snapshot: Uint8Array): Instruction[] {
+    return this.event(seat, (each) => each.snapshotted(snapshot));
   }
 
   /** A `restore` is done. */
-  restored(node: string): Instruction[] {
-    return this.event(node, (each) => each.restored());
+  restored(seat: Seat): Instruction[] {
+    return this.event(seat, (each) => each.restored());
   }
 
   /** A `recreate` is done. */
-  recreated(node: string): Instruction[] {
-    return this.event(node, (each) => each.recreated());
+  recreated(seat: Seat): Instruction[] {
+    return this.event(seat, (each) => each.recreated());
   }
 
   /** A call, or a `recreate`, failed. After `timeout`, `trapped` and `crashed` the instance is gone. */
-  failed(node: string, kind: string, cause: string): Instruction[] {
-    return this.event(node, (each) => each.failed(kind, cause));
+  failed(seat: Seat, kind: string, cause: string): Instruction[] {
+    return this.event(seat, (each) => each.failed(kind, cause));
   }
 
   // For people
 
   /** How many frames wait before each node. */
   queued(): Map<string, number> {
-    return new Map([...this.nodes].map(([name, node]) => [name, node.inbox.queued]));
+    return summed([...this.instances.values()].map(({ node, inbox }) => [node.id, inbox.queued]));
   }
 
   /** How many seqs each edge that drops has dropped. */
   dropped(): Map<number, number> {
-    return new Map(
-      [...this.senders].map(([edge, { box }]) => [edge, box.dropped] as const).filter(([, count]) => count),
-    );
+    return new Map([...this.ofBoxes((box) => box.dropped)].filter(([, count]) => count > 0));
   }
 
   /** How many bytes are out on each edge that begins here: sent or waiting to be, and not yet consumed. */
   outstanding(): Map<number, number> {
-    return new Map([...this.senders].map(([edge, { box }]) => [edge, box.outstanding]));
+    return this.ofBoxes((box) => box.outstanding);
   }
 
-  /** What each node is doing. */
-  states(): Map<string, State> {
-    return new Map([...this.nodes].map(([name, node]) => [name, node.state]));
+  private ofBoxes(count: (box: Outbox) => number): Map<number, number> {
+    const boxes = [...this.instances.values()].flatMap((each) => [...each.outboxes]);
+    return summed(boxes.map(([edge, box]) => [edge, count(box)]));
+  }
+
+  /** What each instance is doing. */
+  states(): Map<Seat, State> {
+    return new Map([...this.instances].map(([seat, each]) => [seat, each.state]));
   }
 
   // Inside
 
-  private event(name: string, event: (node: NodeExecution) => Instruction[]): Instruction[] {
-    const node = this.nodes.get(name)!;
-    return this.settle(node, event(node));
+  private event(seat: Seat, event: (execution: NodeExecution) => Instruction[]): Instruction[] {
+    const execution = this.instances.get(seat)!;
+    return this.settle(execution, event(execution));
   }
 
-  /** Carries frames and credit between the nodes, and lets them act, until nothing moves. */
+  /** Carries frames and credit between the instances, and lets them act, until nothing moves. */
   private settle(first: NodeExecution, instructions: Instruction[]): Instruction[] {
     const todo = new Set([first]);
-    for (const node of todo) {
-      todo.delete(node); // a node that is added again while the set is walked is met again
-      instructions.push(...node.advance());
-      for (const neighbour of this.send(node, instructions)) todo.add(neighbour);
-      for (const neighbour of this.giveBack(node, instructions)) todo.add(neighbour);
+    for (const execution of todo) {
+      todo.delete(execution); // what is added again while the set is walked is met again
+      instructions.push(...execution.advance());
+      for (const neighbour of this.send(execution, instructions)) todo.add(neighbour);
+      for (const neighbour of this.giveBack(execution, instructions)) todo.add(neighbour);
     }
     return instructions;
   }
 
-  /** What the node made goes on; answers the nodes here that received some of it. */
-  private send(node: NodeExecution, instructions: Instruction[]): NodeExecution[] {
+  /** What it made goes on; answers the instances here that received some of it. */
+  private send(execution: NodeExecution, instructions: Instruction[]): NodeExecution[] {
     const receivers: NodeExecution[] = [];
-    for (const box of node.outboxes) {
+    for (const box of execution.outboxes.values()) {
       for (const frame of box.take()) {
-        const receiver = this.receivers.get(frame.edge);
+        const receiver = this.instances.get(this.placement.target(frame.edge, frame.seq));
         if (receiver === undefined) {
           instructions.push({ do: "emit", frame });
         } else {
@@ -159,29 +182,26 @@ export class Fragment {
     return receivers;
   }
 
-  /** The credit for what the node consumed goes back; answers the nodes here that received some of it. */
-  private giveBack(node: NodeExecution, instructions: Instruction[]): NodeExecution[] {
+  /** The credit for what it consumed goes back; answers the instances here that received some of it. */
+  private giveBack(execution: NodeExecution, instructions: Instruction[]): NodeExecution[] {
     const senders: NodeExecution[] = [];
-    for (const [edge, port] of node.inbox.ports) {
-      const bytes = port.due();
-      if (bytes === 0) continue;
-      const sender = this.senders.get(edge);
-      if (sender === undefined) {
-        instructions.push({ do: "credit", edge, bytes });
-      } else {
-        sender.box.give(bytes);
-        senders.push(sender.node);
+    for (const [edge, port] of execution.inbox.ports) {
+      for (const { seq, bytes } of port.due()) {
+        const sender = this.instances.get(this.placement.source(edge, seq));
+        if (sender === undefined) {
+          instructions.push({ do: "credit", edge, seq, bytes });
+        } else {
+          sender.outboxes.get(edge)!.give(seq, bytes);
+          senders.push(sender);
+        }
       }
     }
     return senders;
   }
 }
 
-function makeInbox(node: GraphNode, edges: ReadonlyMap<number, Edge>, firstSeq: number, creditBytes: number): Inbox {
-  const ports = [...edges.keys()].map((number) => new Port(number, firstSeq, creditBytes));
-  return node.join ? new Gather(edges, ports, new Set(node.optional), firstSeq) : new Stream(ports[0]!);
-}
-
-function makeOutboxes(edges: ReadonlyMap<number, Edge>, creditBytes: number): Outbox[] {
-  return [...edges].map(([number, edge]) => new Outbox(number, edge.overflow === "drop_oldest", creditBytes));
+function summed<Key>(counts: readonly (readonly [Key, number])[]): Map<Key, number> {
+  const sums = new Map<Key, number>();
+  for (const [key, count] of counts) sums.set(key, (sums.get(key) ?? 0) + count);
+  return sums;
 }

@@ -34,14 +34,14 @@ export interface Graph {
   order: string[];
 }
 
-export interface Seat {
+export interface Place {
   peer: string;
   runtime: RuntimeName;
 }
 
 export interface PlanStep {
   from_seq: number;
-  nodes: Record<string, { on: Seat[]; share: "modulo" }>;
+  nodes: Record<string, { on: Place[]; share: "modulo" }>;
 }
 
 /** One peer considered for one node. `ms` is what an item would take as a whole with the node there; `lacks` says why it cannot. */

@@ -6,6 +6,7 @@ import { packList, packMap } from "../values";
 import { Flag, type Frame } from "./events";
 import type { Edge } from "./graph";
 import { cost } from "./outbox";
+import { firstOfBoth, type Placement, type Seat } from "./placement";
 
 const KNOWN = Flag.END | Flag.FINAL | Flag.FAILED | Flag.DROPPED | Flag.CHECKPOINT;
 
@@ -21,74 +22,122 @@ export interface Input {
   port: string;
 }
 
-/** One edge: its frames, in order from `seq` on, until they are consumed. Memory is bounded by the credit of the sender. */
-export class Port {
-  readonly frames: Frame[] = [];
+/** From one seat. */
+interface Strand {
+  readonly frames: Frame[];
   /** Received, and not given back. */
-  private outstanding = 0;
-  /** Consumed, and not given back. */
-  private owed = 0;
-  private part = 0;
-  private seqFlags: number = Flag.NONE;
-  private ended = false;
+  outstanding: number;
+  /** Consumed, and not given back; and the seq of the last frame that was consumed. */
+  owed: number;
+  consumed: number;
+  /** Of the next frame; undefined where there is none any more. */
+  seq: number | undefined;
+  part: number;
+  seqFlags: number;
+}
+
+/**
+ * One edge into one seat: its frames, in order from `firstSeq` on, until they are consumed.
+ *
+ * The strands of an edge run at their own pace; `head` goes from one to the other as the seqs do. Memory is bounded by the
+ * credit of each. Why nothing can wait for ever is told in mesh/run/inbox.py.
+ */
+export class Port {
+  /** Frames that were not consumed. */
+  queued = 0;
+  private readonly strands = new Map<Seat, Strand>();
+  private turn: number | undefined;
+  private final = Number.POSITIVE_INFINITY;
 
   constructor(
+    private readonly placement: Placement,
     readonly edge: number,
-    private seq: number,
+    private readonly seat: Seat,
+    private readonly firstSeq: number,
     private readonly creditBytes: number,
-  ) {}
+  ) {
+    this.turn = seat.first(firstSeq);
+  }
 
-  /** Takes the next frame of the edge; throws ProtocolError, and changes nothing, if it cannot be the next. */
+  /** Takes the next frame of a strand; throws ProtocolError, and changes nothing, if it cannot be the next. */
   accept(frame: Frame): void {
-    const fault = this.fault(frame);
+    const source = this.placement.source(this.edge, frame.seq);
+    const strand = this.strands.get(source) ?? this.begun(source);
+    const fault = this.fault(strand, frame);
     if (fault !== "") {
       throw new ProtocolError("bad-message", `edge ${this.edge}, seq ${frame.seq}, part ${frame.part}: ${fault}`);
     }
-    this.outstanding += cost(frame);
-    this.part += 1;
-    this.seqFlags = frame.flags & Flag.OF_SEQ;
+    this.strands.set(source, strand);
+    strand.outstanding += cost(frame);
+    strand.part += 1;
+    strand.seqFlags = frame.flags & Flag.OF_SEQ;
     if (frame.flags & Flag.END) {
-      this.seq += 1;
-      this.part = 0;
-      this.ended = (frame.flags & Flag.FINAL) !== 0;
+      strand.seq = firstOfBoth(source, this.seat, frame.seq + 1);
+      strand.part = 0;
     }
-    this.frames.push(frame);
+    if (frame.flags & Flag.FINAL) this.final = frame.seq;
+    strand.frames.push(frame);
+    this.queued += 1;
   }
 
-  private fault(frame: Frame): string {
+  private begun(source: Seat): Strand {
+    const seq = firstOfBoth(source, this.seat, this.firstSeq);
+    return { frames: [], outstanding: 0, owed: 0, consumed: 0, seq, part: 0, seqFlags: Flag.NONE };
+  }
+
+  private fault(strand: Strand, frame: Frame): string {
     const { flags } = frame;
     const empty = frame.payload === null;
-    if (this.ended) return "nothing follows the final seq";
-    if (frame.seq !== this.seq || frame.part !== this.part) return `expected seq ${this.seq}, part ${this.part}`;
+    if (frame.seq > this.final) return "nothing follows the final seq";
+    if (frame.seq !== strand.seq || frame.part !== strand.part) {
+      return `expected seq ${strand.seq}, part ${strand.part}`;
+    }
     if (flags & ~KNOWN || (empty && !(flags & Flag.END))) return "impossible flags";
     if (flags & (Flag.FAILED | Flag.DROPPED) && !empty) return "a failed or dropped end has no payload";
     if (flags & Flag.DROPPED && (frame.part > 0 || flags & (Flag.FINAL | Flag.FAILED))) {
       return "only whole seqs are dropped, and the final one never";
     }
     if ((flags & Flag.OF_SEQ) === Flag.OF_SEQ) return "the final seq has no checkpoint";
-    if (frame.part > 0 && (flags & Flag.OF_SEQ) !== this.seqFlags) {
+    if (frame.part > 0 && (flags & Flag.OF_SEQ) !== strand.seqFlags) {
       return "a seq is final, or has a checkpoint, from its first part on, or not at all";
     }
-    if (this.outstanding > 0 && this.outstanding + cost(frame) > this.creditBytes) {
+    if (strand.outstanding > 0 && strand.outstanding + cost(frame) > this.creditBytes) {
       return `beyond the credit of ${this.creditBytes} bytes`;
     }
     return "";
   }
 
-  /** The oldest frame; its credit is owed from now on. */
+  /** The frame whose turn it is, if it is there. */
+  head(): Frame | undefined {
+    if (this.queued === 0 || this.turn === undefined) return undefined;
+    return this.strands.get(this.placement.source(this.edge, this.turn))?.frames[0];
+  }
+
+  /** Takes the head; its credit is owed from now on. */
   consume(): Frame {
-    const frame = this.frames.shift()!;
-    this.owed += cost(frame);
+    const strand = this.strands.get(this.placement.source(this.edge, this.turn!))!;
+    const frame = strand.frames.shift()!;
+    strand.owed += cost(frame);
+    strand.consumed = frame.seq;
+    this.queued -= 1;
+    if (frame.flags & Flag.END) this.turn = this.seat.first(frame.seq + 1);
     return frame;
   }
 
-  /** Credit to give back now, in bytes; less than a quarter is kept back while there is more to be consumed. */
-  due(): number {
-    if (this.frames.length > 0 && this.owed < Math.floor(this.creditBytes / 4)) return 0;
-    const due = this.owed;
-    this.owed = 0;
-    this.outstanding -= due;
-    return due;
+  /**
+   * Credit to give back now: a seq of the strand, and bytes. Less than a quarter is kept back while there is more of the
+   * strand to be consumed.
+   */
+  due(): { seq: number; bytes: number }[] {
+    const dues: { seq: number; bytes: number }[] = [];
+    for (const strand of this.strands.values()) {
+      if (strand.owed === 0) continue;
+      if (strand.frames.length > 0 && strand.owed < Math.floor(this.creditBytes / 4)) continue;
+      dues.push({ seq: strand.consumed, bytes: strand.owed });
+      strand.outstanding -= strand.owed;
+      strand.owed = 0;
+    }
+    return dues;
   }
 }
 
@@ -103,7 +152,7 @@ export abstract class Inbox {
 
   /** How many frames wait here. */
   get queued(): number {
-    return [...this.ports.values()].reduce((sum, port) => sum + port.frames.length, 0);
+    return [...this.ports.values()].reduce((sum, port) => sum + port.queued, 0);
   }
 
   /** The oldest input, if it is complete. */
@@ -123,7 +172,7 @@ export class Stream extends Inbox {
   }
 
   head(): Input | undefined {
-    const frame = this.port.frames[0];
+    const frame = this.port.head();
     return frame && { seq: frame.seq, flags: frame.flags, payload: frame.payload, fault: "", port: "" };
   }
 
@@ -159,7 +208,7 @@ export class Whole extends Inbox {
   }
 
   private gather(): void {
-    while (this.port.frames.length > 0 && !this.whole) {
+    while (!this.whole && this.port.head() !== undefined) {
       const frame = this.port.consume();
       this.bytes += frame.payload?.length ?? 0;
       this.bad |= frame.flags & Flag.FAILED;
@@ -202,6 +251,8 @@ export class Whole extends Inbox {
  */
 export class Gather extends Inbox {
   readonly ports: ReadonlyMap<number, Port>;
+  /** Known when something of it came. */
+  private seq = 0;
   private ready: Input | undefined;
   private flags = 0;
   private open = new Set<number>();
@@ -215,15 +266,13 @@ export class Gather extends Inbox {
     private readonly edges: ReadonlyMap<number, Edge>,
     ports: readonly Port[],
     private readonly optional: ReadonlySet<string>,
-    private seq: number,
   ) {
     super();
     this.ports = new Map(ports.map((port) => [port.edge, port]));
-    this.start(seq);
+    this.start();
   }
 
-  private start(seq: number): void {
-    this.seq = seq;
+  private start(): void {
     this.ready = undefined;
     this.flags = Flag.NONE;
     this.open = new Set(this.ports.keys());
@@ -243,8 +292,9 @@ export class Gather extends Inbox {
 
   private gather(edge: number): void {
     const port = this.ports.get(edge)!;
-    while (port.frames.length > 0 && this.open.has(edge)) {
+    while (this.open.has(edge) && port.head() !== undefined) {
       const frame = port.consume();
+      this.seq = frame.seq;
       this.flags |= frame.flags & ~Flag.END;
       if (frame.payload !== null && this.fault === "") this.add(edge, frame.payload);
       if (frame.flags & Flag.END) this.open.delete(edge);
@@ -294,7 +344,7 @@ export class Gather extends Inbox {
   }
 
   done(): void {
-    this.start(this.seq + 1);
+    this.start();
     for (const edge of this.ports.keys()) this.gather(edge);
   }
 }

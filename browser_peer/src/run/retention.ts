@@ -12,11 +12,12 @@ import limits from "../generated/limits.json";
 import { Flag, type Resumption } from "./events";
 import type { Graph } from "./graph";
 
-/** An item, with the flags that its frames have. */
+/** An item, with the flags that its frames have, and whether it went out at least once. */
 export interface Kept {
   seq: number;
   flags: number;
   payload: Uint8Array;
+  sent: boolean;
 }
 
 interface Checkpoint {
@@ -63,7 +64,7 @@ export class Retention {
       this.seqsSince = this.bytesSince = 0;
       this.making.set(this.next, this.begun());
     }
-    this.kept.push({ seq: this.next, flags, payload });
+    this.kept.push({ seq: this.next, flags, payload, sent: false });
     this.next += 1;
     return flags;
   }
@@ -105,7 +106,16 @@ export class Retention {
 
   /** What is to be replayed. */
   items(): readonly Kept[] {
-    return this.kept;
+    return [...this.kept];
+  }
+
+  /** An item is sent; answers whether it was before. */
+  goesOut(seq: number): boolean {
+    const item = this.kept[seq - (this.next - this.kept.length)];
+    if (item === undefined) return true; // all results of it are out
+    const before = item.sent;
+    item.sent = true;
+    return before;
   }
 
   /** Goes on to the newest complete checkpoint; one that could not be made stands too, with its fault. */

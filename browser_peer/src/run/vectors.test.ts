@@ -7,6 +7,7 @@ import { Driver, type DriverInstruction, type Failure, type OnError } from "./dr
 import type { Frame, Instruction, Resumption } from "./events";
 import { Fragment } from "./fragment";
 import type { Edge, Graph, GraphNode } from "./graph";
+import { Placement, type Seat } from "./placement";
 
 type Written = readonly unknown[];
 interface Trace {
@@ -17,6 +18,7 @@ interface Trace {
   };
   credit_bytes: number;
   local?: string[];
+  places?: Record<string, string[]>;
   first_seq?: number;
   states?: Record<string, string>;
   on_error?: OnError;
@@ -74,6 +76,17 @@ function failure({ seq, node, kind, cause, peer }: Failure): Written {
   return [seq, node, kind, cause, peer];
 }
 
+function readPlacement(graph: Graph, { local = [], places = {} }: Trace): Placement {
+  const on = (id: string) => places[id] ?? [local.includes(id) ? "here" : "there"];
+  const place = (id: string) => ({ on: on(id).map((peer) => ({ peer, runtime: "python" })) });
+  const nodes = Object.fromEntries(graph.nodes.map(({ id }) => [id, place(id)]));
+  return Placement.fromPlan(graph, "driver", { steps: [{ from_seq: 0, nodes }] });
+}
+
+function name({ node, index, share }: Seat): string {
+  return share > 1 ? `${node}#${index}` : node;
+}
+
 type Told = Instruction | DriverInstruction | ({ do: "resumption" } & Resumption);
 
 function write(each: Told): Written {
@@ -87,15 +100,15 @@ function write(each: Told): Written {
     case "checkpoint":
       return ["checkpoint", each.node, each.seq, hex(each.state), each.fault];
     case "call":
-      return ["call", each.node, each.op, hex(each.payload)];
+      return ["call", name(each.seat), each.op, hex(each.payload)];
     case "recreate":
-      return ["recreate", each.node];
+      return ["recreate", name(each.seat)];
     case "emit": {
       const { edge, seq, part, flags, payload } = each.frame;
       return ["emit", [edge, seq, part, flags, hex(payload)]];
     }
     case "credit":
-      return ["credit", each.edge, each.bytes];
+      return ["credit", each.edge, each.seq, each.bytes];
     case "error":
       return ["error", each.node, each.seq, each.kind, each.cause];
     case "fail":
@@ -112,24 +125,26 @@ function write(each: Told): Written {
 /** What each event of a trace calls; the arguments are as written there. */
 const FRAGMENT_EVENTS: Record<string, (engine: Fragment, ...args: never[]) => Instruction[]> = {
   frame: (engine, frame: Parameters<typeof readFrame>[0]) => engine.frame(readFrame(frame)),
-  credit: (engine, edge: number, amount: number) => engine.credit(edge, amount),
-  answered: (engine, node: string, parts: string[], more: boolean) => engine.answered(node, parts.map(bytes), more),
-  snapshotted: (engine, node: string, state: string) => engine.snapshotted(node, bytes(state)),
-  restored: (engine, node: string) => engine.restored(node),
-  recreated: (engine, node: string) => engine.recreated(node),
-  failed: (engine, node: string, kind: string, cause: string) => engine.failed(node, kind, cause),
+  credit: (engine, ...args: Parameters<Fragment["credit"]>) => engine.credit(...args),
+};
+
+const SEAT_EVENTS: Record<string, (engine: Fragment, seat: Seat, ...args: never[]) => Instruction[]> = {
+  answered: (engine, seat, parts: string[], more: boolean) => engine.answered(seat, parts.map(bytes), more),
+  snapshotted: (engine, seat, snapshot: string) => engine.snapshotted(seat, bytes(snapshot)),
+  restored: (engine, seat) => engine.restored(seat),
+  recreated: (engine, seat) => engine.recreated(seat),
+  failed: (engine, seat, kind: string, cause: string) => engine.failed(seat, kind, cause),
 };
 
 const DRIVER_EVENTS: Record<string, (engine: Driver, ...args: never[]) => Told[]> = {
   frame: (engine, frame: Parameters<typeof readFrame>[0]) => engine.frame(readFrame(frame)),
-  credit: (engine, edge: number, amount: number) => engine.credit(edge, amount),
+  credit: (engine, ...args: Parameters<Driver["credit"]>) => engine.credit(...args),
   error: (engine, ...args: Parameters<Driver["error"]>) => engine.error(...args),
   admit: (engine, payload: string) => engine.admit(bytes(payload)),
   finish_input: (engine) => engine.finishInput(),
   taken: (engine) => engine.taken(),
   fail: (engine, reason: string) => engine.fail(reason),
   interrupt: (engine) => [{ do: "resumption", ...engine.interrupt() }],
-  resume: (engine) => engine.resume(),
   checkpoint: (engine, node: string, seq: number, state: string | null, fault: string) =>
     engine.checkpoint(node, seq, state === null ? null : bytes(state), fault),
 };
@@ -143,32 +158,41 @@ function outcome(call: () => Told[]): Outcome {
   }
 }
 
-function play({ graph, local, on_error, credit_bytes, steps, counts, ...trace }: Trace): void {
-  if (local !== undefined) {
-    const fragment = new Fragment(
-      readGraph(graph),
-      local,
-      {
-        firstSeq: trace.first_seq ?? 0,
-        states: new Map(Object.entries(trace.states ?? {}).map(([node, state]) => [node, bytes(state)])),
-      },
-      credit_bytes,
-    );
-    for (const { event, ...expected } of steps) {
-      const [name, ...args] = event;
-      expect(outcome(() => FRAGMENT_EVENTS[name]!(fragment, ...(args as never[])))).toEqual(expected);
-    }
-    const state = { queued: Object.fromEntries(fragment.queued()), dropped: Object.fromEntries(fragment.dropped()) };
-    expect(state).toEqual(counts);
-    return;
+function play(trace: Trace): void {
+  if (trace.local !== undefined) playFragment(trace);
+  else playDriver(trace);
+}
+
+function playFragment(trace: Trace): void {
+  const graph = readGraph(trace.graph);
+  const placement = readPlacement(graph, trace);
+  const states = new Map(Object.entries(trace.states ?? {}).map(([node, state]) => [node, bytes(state)]));
+  const resumption = { firstSeq: trace.first_seq ?? 0, states };
+  const fragment = new Fragment(graph, placement, "here", resumption, trace.credit_bytes);
+  const act = (event: string, args: unknown[]) => {
+    const seat = placement.seats().find((each) => name(each) === args[0]);
+    return event in SEAT_EVENTS
+      ? SEAT_EVENTS[event]!(fragment, seat!, ...(args.slice(1) as never[]))
+      : FRAGMENT_EVENTS[event]!(fragment, ...(args as never[]));
+  };
+  for (const { event, ...expected } of trace.steps) {
+    expect(outcome(() => act(event[0], event.slice(1)))).toEqual(expected);
   }
-  const driver = new Driver(readGraph(graph), { onError: on_error!, creditBytes: credit_bytes });
-  for (const { event, ...expected } of steps) {
-    const [name, ...args] = event;
-    const got = outcome(() => DRIVER_EVENTS[name]!(driver, ...(args as never[])));
+  const counts = { queued: Object.fromEntries(fragment.queued()), dropped: Object.fromEntries(fragment.dropped()) };
+  expect(counts).toEqual(trace.counts);
+}
+
+function playDriver(trace: Trace): void {
+  const graph = readGraph(trace.graph);
+  const placement = readPlacement(graph, trace);
+  const driver = new Driver(graph, placement, { onError: trace.on_error!, creditBytes: trace.credit_bytes });
+  const act = (event: string, args: unknown[]) =>
+    event === "resume" ? driver.resume(placement) : DRIVER_EVENTS[event]!(driver, ...(args as never[]));
+  for (const { event, ...expected } of trace.steps) {
+    const got = outcome(() => act(event[0], event.slice(1)));
     expect({ ...got, can_admit: driver.canAdmit() }).toEqual(expected);
   }
-  expect(driver.counts).toEqual(counts);
+  expect(driver.counts).toEqual(trace.counts);
 }
 
 describe("traces shared with Python", () => {

@@ -8,10 +8,10 @@ from mesh.errors import LinkError, RunError
 from mesh.ids import DRIVER, NodeId, PeerId, RunId
 from mesh.limits import SETUP_TIMEOUT_S
 from mesh.manifest.graph import Graph, to_value
-from mesh.peer.placement import Placement
 from mesh.peer.site import Ends, Outside, RunKey, Site
 from mesh.protocol import messages
 from mesh.run.driver import OnError
+from mesh.run.placement import Placement
 from mesh.run.retention import Resumption
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Epoch:
                 raise
             self._owner.lost(worker, str(error))
         states = self._resumption.states
-        own = {node: states[node] for node in self.placement.runtimes_on(worker) if node in states}
+        own = {node: states[node] for node in self.placement.nodes(worker) if node in states}
         self._peer.post(worker, messages.Start(*self.address(), {**self._body, "states": own}))
         try:
             await asyncio.wait_for(ready, SETUP_TIMEOUT_S)

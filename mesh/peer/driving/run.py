@@ -127,8 +127,9 @@ class Run:
         planned = await self._peer.plan(self._manifest, pins=self._pins)
         self.name, self.graph = planned.name, planned.graph
         self._phase = "connecting"
-        self._driver = Driver(planned.graph, on_error=self._on_error)
-        await self._set_up(self._next_epoch(planned.plan, "start", Resumption(0, {})))
+        epoch = self._next_epoch(planned.plan, "start", Resumption(0, {}))
+        self._driver = Driver(planned.graph, epoch.placement, on_error=self._on_error)
+        await self._set_up(epoch)
 
     def _next_epoch(self, plan: Mapping[str, Any], reason: str, resumption: Resumption) -> Epoch:
         assert self.graph is not None
@@ -175,7 +176,7 @@ class Run:
         planned = await plan_anew(
             lambda: self._peer.plan(self._manifest, pins=self._pins, without=self._lost),
             reason=reason,
-            nodes=[node for peer in sorted(self._lost) for node in before.placement.runtimes_on(peer)],
+            nodes=[node for peer in sorted(self._lost) for node in before.placement.nodes(peer)],
         )
         if planned.graph != self.graph:
             raise RunError(f"{reason}; the room's node types are not any more what they were when the run began")
@@ -187,7 +188,7 @@ class Run:
         await self._set_up(epoch)
         if not (self._loss or self._status):
             self._interrupted = ""
-            self._carry_out(self._driver.resume())
+            self._carry_out(self._driver.resume(epoch.placement))
 
     async def _feed(self) -> None:
         """Admits items until there are no more; what their source raises ends the run."""
@@ -279,17 +280,17 @@ class Run:
         if not self._interrupted:
             self._carry_out(self._driver.frame(frame))
 
-    def credit(self, edge: int, amount: int) -> None:
+    def credit(self, edge: int, seq: int, amount: int) -> None:
         """Credit of a source edge."""
         assert self._driver is not None
         if not self._interrupted:
-            self._carry_out(self._driver.credit(edge, amount))
+            self._carry_out(self._driver.credit(edge, seq, amount))
 
     def send_frame(self, site: Site, to: PeerId, frame: Frame) -> None:
         self._peer.post_frame(site, to, frame)
 
-    def send_credit(self, site: Site, to: PeerId, edge: int, amount: int) -> None:
-        self._peer.post(to, messages.Credit(self.key.driver, self.key.run, site.epoch, edge, amount))
+    def send_credit(self, site: Site, to: PeerId, credit: GiveCredit) -> None:
+        self._peer.post_credit(site, to, credit)
 
     def item_failed(self, site: Site, error: ReportError) -> None:
         assert self._driver is not None
@@ -339,8 +340,8 @@ class Run:
                 self._carry_out(self._driver.checkpoint(*messages.read_checkpoint(body)))
             case messages.Failed(text=text):
                 self._carry_out(self._driver.fail(text))
-            case messages.Credit(edge=edge, amount=amount):
-                epoch.site.receive_credit(sender, edge, amount)
+            case messages.Credit(edge=edge, seq=seq, amount=amount):
+                epoch.site.receive_credit(sender, GiveCredit(edge, seq, amount))
 
     async def _unlinked(self, epoch: Epoch, worker: PeerId, other: PeerId) -> None:
         """Two workers have no link any more: one of them is lost, as we shall notice, or all links are made anew."""

@@ -6,18 +6,20 @@ until then arrives whenever it may: it must be fenced off.
 
 from collections import deque
 from collections.abc import Sequence
-from itertools import accumulate
 from random import Random
 
 from imagined_nodes import Outcome, finish, process
 
-from mesh.ids import NodeId
+from mesh.ids import PeerId
 from mesh.manifest.graph import Graph, GraphNode
 from mesh.run.driver import Driver, Failure, Finished, Result, SeqFailed
 from mesh.run.events import Call, Checkpoint, Emit, GiveCredit, Recreate, ReportError
 from mesh.run.fragment import Fragment
+from mesh.run.placement import Placement
 from mesh.run.retention import Resumption
 from mesh.values import decode, encode
+
+HOME = PeerId("driver")
 
 
 class Instance:
@@ -67,14 +69,13 @@ class Simulation:
         self.epoch = self._fragments_epoch = 1
         self._calls: list[Call | Recreate] = []
         self._set_up(Resumption(0, {}))
-        self.driver = Driver(graph, on_error="stop" if stop else "continue", credit_bytes=credit_bytes)
-        self._sender = {number: edge.source for number, edge in enumerate(graph.edges)}
-        self._receiver = {number: edge.target for number, edge in enumerate(graph.edges)}
-        self.sink_edges = {number for number, target in self._receiver.items() if target is None}
-        self._lanes: dict[tuple[object, ...], deque[object]] = {}
+        on_error = "stop" if stop else "continue"
+        self.driver = Driver(graph, self.placement, on_error=on_error, credit_bytes=credit_bytes)
+        self.sink_edges = {number for number, edge in enumerate(graph.edges) if edge.target is None}
+        self._lanes: dict[tuple[str, PeerId, PeerId], deque[object]] = {}
         self._resumption: Resumption | None = None
-        self._gone: set[int] = set()  # fragments that crashed in this epoch
-        self._first_source = next(number for number, source in self._sender.items() if source is None)
+        self._gone: set[PeerId] = set()  # who crashed in this epoch
+        self._first_source = next(number for number, edge in enumerate(graph.edges) if edge.source is None)
         self._sent: list[int] = []
         self._result_out: Result | None = None
         self.results: list[tuple[int, int, bytes]] = []
@@ -82,27 +83,34 @@ class Simulation:
         self.finished: Finished | None = None
 
     def _set_up(self, resumption: Resumption) -> None:
-        """Fresh fragments of all nodes, on peers drawn anew."""
-        peers = self._random.randint(1, 4)
-        self._home = {name: self._random.randrange(peers) for name in self._nodes}
-        self.fragments = [
-            Fragment(
+        """Fresh fragments of all nodes, on peers drawn anew; of some nodes several instances."""
+        self._peers = [PeerId(f"p{number}") for number in range(self._random.randint(1, 4))]
+        nodes = {name: {"on": self._seats(node)} for name, node in self._nodes.items()}
+        self.placement = Placement.from_plan(self._graph, HOME, {"steps": [{"from_seq": 0, "nodes": nodes}]})
+        self.fragments = {
+            peer: Fragment(
                 self._graph,
-                [name for name, home in self._home.items() if home == peer],
+                self.placement,
+                peer,
                 first_seq=resumption.first_seq,
                 states=resumption.states,
                 credit_bytes=self._credit_bytes,
             )
-            for peer in range(peers)
-        ]
-        self._instances = {name: Instance(node, self._random) for name, node in self._nodes.items()}
-        for name, state in resumption.states.items():
-            self._instances[name].state = decode(state)
+            for peer in self._peers
+        }
+        self._instances = {seat: Instance(self._nodes[seat.node], self._random) for seat in self.placement.seats()}
+        for seat, instance in self._instances.items():
+            if seat.node in resumption.states:
+                instance.state = decode(resumption.states[seat.node])
+
+    def _seats(self, node: GraphNode) -> list[dict[str, str]]:
+        count = 1 if node.stateful else self._random.choice((1, 1, 2, 3))
+        return [{"peer": self._random.choice(self._peers), "runtime": "python"} for _ in range(count)]
 
     @property
     def replayed(self) -> int:
         """Items that were sent again."""
-        return sum(1 for before, seq in zip(accumulate(self._sent, max), self._sent[1:], strict=False) if seq <= before)
+        return len(self._sent) - len(set(self._sent))
 
     def run(self) -> None:
         """Until nothing can happen any more."""
@@ -116,11 +124,11 @@ class Simulation:
                 case "call":
                     self._perform(self._calls.pop(which))
                 case "deliver":
-                    self._deliver(*which)
+                    self._deliver(which)
                 case "resume":
                     self._resume()
             self._perhaps_crash()
-        assert self.finished is not None, f"deadlock: {[fragment.states() for fragment in self.fragments]}"
+        assert self.finished is not None, f"deadlock: {[fragment.states() for fragment in self.fragments.values()]}"
 
     def _actions(self) -> list[tuple[str, object]]:
         lanes = [("deliver", lane) for lane, messages in self._lanes.items() if messages]
@@ -141,8 +149,8 @@ class Simulation:
             self._do(self.driver.fail(self.driver.fault))
             return
         self.epoch += 1
-        self._gone.add(self._random.randrange(len(self.fragments)))
-        self._calls = [call for call in self._calls if self._home[call.node] not in self._gone]
+        self._gone.add(self._random.choice(self._peers))
+        self._calls = [call for call in self._calls if call.seat.peer not in self._gone]
         self._resumption = self.driver.interrupt()
 
     def _resume(self) -> None:
@@ -151,7 +159,7 @@ class Simulation:
         self._fragments_epoch = self.epoch
         self._set_up(self._resumption)
         self._gone, self._resumption = set(), None
-        self._do(self.driver.resume())
+        self._do(self.driver.resume(self.placement))
 
     def _feed(self) -> None:
         if self._items:
@@ -167,19 +175,20 @@ class Simulation:
         self._do(self.driver.taken())
 
     def _perform(self, call: Call | Recreate) -> None:
-        fragment, node = self.fragments[self._home[call.node]], self._nodes[call.node]
+        seat = call.seat
+        fragment, node = self.fragments[seat.peer], self._nodes[seat.node]
         if isinstance(call, Recreate):
-            self._instances[call.node] = Instance(node, self._random)
-            self._do(fragment.recreated(call.node), call.node)
+            self._instances[seat] = Instance(node, self._random)
+            self._do(fragment.recreated(seat), seat.peer)
             return
-        instance = self._instances[call.node]
+        instance = self._instances[seat]
         match call.op:
             case "snapshot":
-                self._do(fragment.snapshotted(call.node, encode(instance.state)), call.node)
+                self._do(fragment.snapshotted(seat, encode(instance.state)), seat.peer)
                 return
             case "restore":
                 instance.state = decode(call.payload)
-                self._do(fragment.restored(call.node), call.node)
+                self._do(fragment.restored(seat), seat.peer)
                 return
             case "process":
                 answer = instance.start(process(node, instance.state, call.payload, self._fragments_epoch))
@@ -188,13 +197,12 @@ class Simulation:
             case "next":
                 answer = instance.step()
         if isinstance(answer, str):
-            self._do(fragment.failed(call.node, answer, "wrong"), call.node)
+            self._do(fragment.failed(seat, answer, "wrong"), seat.peer)
         else:
-            self._do(fragment.answered(call.node, *answer), call.node)
+            self._do(fragment.answered(seat, *answer), seat.peer)
 
-    def _do(self, instructions: Sequence[object], at: NodeId | None = None) -> None:
+    def _do(self, instructions: Sequence[object], here: PeerId = HOME) -> None:
         """Carries out what the engine at that place wants; messages go into lanes that keep their order."""
-        here = None if at is None else self._home[at]
         for each in instructions:
             match each:
                 case Call() | Recreate():
@@ -202,11 +210,11 @@ class Simulation:
                 case Emit(frame):
                     if frame.edge == self._first_source and frame.payload is not None:
                         self._sent.append(frame.seq)
-                    self._post(("data", here, self._place(self._receiver[frame.edge])), frame)
-                case GiveCredit(edge, _):
-                    self._post(("control", here, self._place(self._sender[edge])), each)
+                    self._post("data", here, self.placement.target(frame.edge, frame.seq).peer, frame)
+                case GiveCredit(edge, seq):
+                    self._post("control", here, self.placement.source(edge, seq).peer, each)
                 case ReportError() | Checkpoint():
-                    self._post(("control", here, None), each)
+                    self._post("control", here, HOME, each)
                 case Result():
                     assert self._result_out is None
                     self._result_out = each
@@ -216,25 +224,23 @@ class Simulation:
                     self.finished = each
                     self.failures += [] if error is None else [(error.seq, error.node)]
 
-    def _place(self, node: NodeId | None) -> int | None:
-        return None if node is None else self._home[node]
+    def _post(self, lane: str, source: PeerId, target: PeerId, message: object) -> None:
+        epoch = self.epoch if source == HOME else self._fragments_epoch
+        assert source != HOME or self._resumption is None, "the driver sent something to a run that it interrupted"
+        self._lanes.setdefault((lane, source, target), deque()).append((epoch, message))
 
-    def _post(self, lane: tuple[object, ...], message: object) -> None:
-        epoch = self.epoch if lane[1] is None else self._fragments_epoch
-        assert lane[1] is not None or self._resumption is None, "the driver sent something to a run that it interrupted"
-        self._lanes.setdefault(lane, deque()).append((epoch, message))
-
-    def _deliver(self, lane: str, source: object, target: int | None) -> None:
-        epoch, message = self._lanes[(lane, source, target)].popleft()
-        if epoch != (self.epoch if target is None else self._fragments_epoch) or (target in self._gone):
+    def _deliver(self, lane: tuple[str, PeerId, PeerId]) -> None:
+        _, source, target = lane
+        epoch, message = self._lanes[lane].popleft()
+        if epoch != (self.epoch if target == HOME else self._fragments_epoch) or (target in self._gone):
             return
-        place = self.driver if target is None else self.fragments[target]
+        place = self.driver if target == HOME else self.fragments[target]
         match message:
             case ReportError(node, seq, kind, cause):
-                self._do(self.driver.error(node, seq, kind, cause, str(source)))
+                self._do(self.driver.error(node, seq, kind, cause, source))
             case Checkpoint(node, seq, state, fault):
                 self._do(self.driver.checkpoint(node, seq, state, fault))
-            case GiveCredit(edge, amount):
-                self._do(place.credit(edge, amount), self._sender[edge])
+            case GiveCredit(edge, seq, amount):
+                self._do(place.credit(edge, seq, amount), target)
             case frame:
-                self._do(place.frame(frame), self._receiver[frame.edge])
+                self._do(place.frame(frame), target)

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Graph } from "../run/graph";
-import { Placement } from "./placement";
+import type { Graph } from "./graph";
+import { firstOfBoth, Placement } from "./placement";
 
 function node(id: string): Graph["nodes"][number] {
   return {
@@ -37,7 +37,7 @@ describe("a placement", () => {
   const placement = Placement.fromPlan(GRAPH, "me", PLAN);
 
   it("puts the driver at both ends of the graph", () => {
-    expect([0, 1, 2, 3].map((each) => [placement.source(each), placement.target(each)])).toEqual([
+    expect([0, 1, 2, 3].map((each) => [placement.source(each, 0).peer, placement.target(each, 0).peer])).toEqual([
       ["me", "ada"],
       ["ada", "bea"],
       ["me", "me"],
@@ -46,10 +46,38 @@ describe("a placement", () => {
   });
 
   it("knows each peer's fragment and the workers beside it", () => {
-    expect([...placement.runtimesOn("ada")]).toEqual([["b", "python"]]);
+    expect(placement.seats("ada").map(({ node, runtime }) => [node, runtime])).toEqual([["b", "python"]]);
     expect(placement.peers()).toEqual(new Set(["me", "ada", "bea"]));
     expect(placement.neighbours("ada")).toEqual(new Set(["bea"]));
     expect(placement.neighbours("bea")).toEqual(new Set(["ada"]));
+  });
+});
+
+describe("a node with several places", () => {
+  const all = (...peers: string[]) => ({ on: peers.map((peer) => on(peer).on[0]), share: "modulo" });
+  const steps = [
+    { from_seq: 0, nodes: { a: all("ada", "bea"), b: all("ada", "ada", "cleo"), c: on("bea") } },
+    { from_seq: 7, nodes: { a: all("bea"), b: all("ada", "ada", "cleo"), c: on("bea") } },
+  ];
+  const placement = Placement.fromPlan(GRAPH, "me", { steps });
+
+  it("shares the seqs between its instances, which stay until it moves", () => {
+    expect([5, 6, 7, 8].map((seq) => placement.seat("a", seq).peer)).toEqual(["bea", "ada", "bea", "bea"]);
+    expect(placement.seat("b", 0)).toBe(placement.seat("b", 9));
+    expect(placement.seat("b", 0)).not.toBe(placement.seat("b", 1));
+    expect([4, 5, 6].map((seq) => placement.seat("a", 0).first(seq))).toEqual([4, 6, 6]);
+    expect(placement.seat("a", 0).first(7)).toBeUndefined();
+  });
+
+  it("meets others at the seqs that both serve", () => {
+    expect(firstOfBoth(placement.seat("a", 1), placement.seat("b", 0), 0)).toBe(3);
+    expect(firstOfBoth(placement.seat("a", 1), placement.seat("b", 0), 4)).toBeUndefined();
+    expect(placement.neighbours("cleo")).toEqual(new Set(["ada", "bea"]));
+  });
+
+  it("must not keep state", () => {
+    const nodes = GRAPH.nodes.map((each) => ({ ...each, stateful: true }));
+    expect(() => Placement.fromPlan({ ...GRAPH, nodes }, "me", { steps })).toThrow("'a' keeps state");
   });
 });
 
@@ -59,10 +87,7 @@ describe("a plan from outside is refused", () => {
     ["without steps", { steps: [] }],
     ["that is no map", "plan"],
     ["that leaves a node out", { steps: [{ from_seq: 0, nodes: { a: on("me"), b: on("ada") } }] }],
-    [
-      "with two places for a node",
-      { steps: [{ ...step, nodes: { ...step.nodes, a: { on: [on("x").on[0], on("y").on[0]] } } }] },
-    ],
+    ["with a node that has no place", { steps: [{ ...step, nodes: { ...step.nodes, a: { on: [] } } }] }],
     ["with an unknown runtime", { steps: [{ ...step, nodes: { ...step.nodes, a: on("me", "lua") } }] }],
     ["that begins later than at seq 0", { steps: [{ ...step, from_seq: 3 }] }],
     ["whose steps do not ascend", { steps: [step, step] }],
