@@ -27,6 +27,7 @@ from signaling_server.client import Client, SharedOffer, Socket
 from signaling_server.messages import Announcement, Offer, Refused, Types, read
 from signaling_server.planner import PlanRequest
 from signaling_server.room import Room
+from signaling_server.turn import Turn
 
 MAX_REASON_BYTES: Final = 123  # RFC 6455, 5.5
 FATAL: Final = frozenset(("bad-message", "bad-version"))
@@ -37,7 +38,8 @@ encode = msgspec.json.encode
 
 class Hub:
     """``owners`` maps the rooms that this server itself vouches for (``demo``) to their owner's public key; every other
-    room certifies itself by its id. With ``only``, no other rooms are served. ``denied`` are ids of grants.
+    room certifies itself by its id. With ``only``, no other rooms are served. ``denied`` are ids of grants. Every
+    client gets ``ice_servers`` and, with ``turn``, credentials of its own for a TURN server.
     """
 
     def __init__(
@@ -48,12 +50,13 @@ class Hub:
         only: frozenset[str] | None = None,
         denied: frozenset[str] = frozenset(),
         ice_servers: Sequence[Mapping[str, Any]] = (),
+        turn: Turn | None = None,
     ) -> None:
         self._random = random
         self._owners = owners or {}
         self._only = only
         self._denied = denied
-        self._ice_servers = list(ice_servers)
+        self._ice_servers, self._turn = list(ice_servers), turn
         self.clients: set[Client] = set()
         self.rooms: dict[str, Room] = {}
         self.counters: Counter[str] = Counter()
@@ -165,7 +168,7 @@ class Hub:
                 self._post(client, room.watch(client, now))
                 self._busy.add(room)
             case messages.Ice():
-                self._post(client, encode({"type": "ice", "ice_servers": self._ice_servers}))
+                self._post(client, encode({"type": "ice", "ice_servers": self._ice_for(client, now)}))
         return None
 
     def _join(self, client: Client, join: messages.Join, now: float) -> None:
@@ -181,13 +184,17 @@ class Hub:
         client.room = self.rooms[room.id] = room
         self._busy.add(room)
         joined = {"type": "joined", "peer": client.id, "name": client.name, "room": room.id, "can": sorted(client.can)}
-        head = encode({**joined, "ice_servers": self._ice_servers})
+        head = encode({**joined, "ice_servers": self._ice_for(client, now)})
         client.post(head[:-1] + b"," + room.registry() + b"}")
         if before is not None:
             room.happened(now, "took-over", f"{client.name} came back", client)
             self._kick(before, "taken-over", "the same peer has joined from another connection", now)
         elif join.announce is not None:
             room.happened(now, "joined", f"{client.name} joined", client)
+
+    def _ice_for(self, client: Client, now: float) -> list[Mapping[str, Any]]:
+        """What a client gets each time it asks, which it does for each connection."""
+        return [*self._ice_servers, *([] if self._turn is None else [self._turn.ice_server(client.id, now)])]
 
     def _check_join(self, client: Client, join: messages.Join, now: float) -> Grant:
         if join.version != VERSION:

@@ -26,6 +26,7 @@ from signaling_server.client import Client, Socket
 from signaling_server.http import Site
 from signaling_server.hub import Hub
 from signaling_server.planner import PlanRequest
+from signaling_server.turn import Turn
 
 DEMO: Final = "demo"
 INVITE_TTL_S: Final = 24 * 3600.0
@@ -47,6 +48,7 @@ class Config:
     denied: frozenset[str] = frozenset()  # ids of grants
     origins: tuple[str, ...] = ()  # of pages, besides the server's own
     ice_servers: Sequence[Mapping[str, Any]] = ()
+    turn: Turn | None = None
     state: Path | None = None
 
     def __post_init__(self) -> None:
@@ -136,6 +138,7 @@ async def serve(config: Config) -> AsyncIterator[Server]:
         only=config.rooms or None,
         denied=config.denied if state is None else state.denied(config.denied),
         ice_servers=config.ice_servers,
+        turn=config.turn,
     )
     site = await asyncio.to_thread(Site.read, origins=config.origins, local=is_loopback(config.host))
     plans: set[asyncio.Task[None]] = set()

@@ -46,6 +46,7 @@ class Member:
             on_suspect=self._suspect,
             on_lost=self._lost,
             on_link=self._link,
+            on_path=lambda _link: self.news.set(),
         )
 
     def _message(self, link: Link, lane: Lane, message: bytes) -> None:

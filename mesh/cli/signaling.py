@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from mesh.cli.shell import FAILED, USAGE, ice_option, ice_servers, run_async, sa
 from mesh.errors import ValueFault
 from mesh.protocol.grants import ENTROPY_BYTES, RIGHTS, Invite, RoomKeys
 from signaling_server.server import INVITES, Config, Server, serve
+from signaling_server.turn import Turn
 
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -34,6 +35,21 @@ UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
     envvar="MESH_STATE",
     help="Folder for what outlives a restart: the demo room's keys, so its invites stay valid, and denied grants.",
 )
+@click.option("--stun-url", "stun_urls", multiple=True, metavar="stun:HOST:PORT", help="A STUN server (repeatable).")
+@click.option(
+    "--turn-url",
+    "turn_urls",
+    multiple=True,
+    metavar="turn:HOST:PORT?transport=udp",
+    help="A TURN server that has the secret of --turn-secret-file (repeatable: give it with udp and with tcp).",
+)
+@click.option(
+    "--turn-secret-file",
+    "turn_secret",
+    type=click.Path(path_type=Path),
+    envvar="MESH_TURN_SECRET_FILE",
+    help="The TURN servers' static-auth-secret: peers get credentials that are good for an hour.",
+)
 @ice_option
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON on stdout when ready.")
 def signal(
@@ -43,6 +59,9 @@ def signal(
     denied: tuple[str, ...],
     origins: tuple[str, ...],
     state: Path | None,
+    stun_urls: tuple[str, ...],
+    turn_urls: tuple[str, ...],
+    turn_secret: Path | None,
     ice_urls: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -57,7 +76,8 @@ def signal(
             rooms=frozenset(rooms),
             denied=frozenset(denied),
             origins=origins,
-            ice_servers=ice_servers(ice_urls),
+            ice_servers=stun(stun_urls) + ice_servers(ice_urls),
+            turn=turn(turn_secret, turn_urls),
             state=state,
         )
     except ValueFault as fault:
@@ -72,6 +92,23 @@ def signal(
         return 0
 
     run_async(main)
+
+
+def stun(urls: Sequence[str]) -> list[dict[str, Any]]:
+    """STUN servers in the browsers' form; raises ValueFault."""
+    for url in urls:
+        if re.fullmatch(r"stuns?:[^\s@/?]+", url) is None:
+            raise ValueFault(f"--stun-url {url}: write stun:HOST:PORT")
+    return [{"urls": [url]} for url in urls]
+
+
+def turn(secret: Path | None, urls: Sequence[str]) -> Turn | None:
+    """The TURN servers for which peers get credentials; raises ValueFault."""
+    if secret is None and not urls:
+        return None
+    if secret is None or not urls:
+        raise ValueFault("--turn-url and --turn-secret-file belong together: a TURN server, and its secret")
+    return Turn.read(secret, urls)
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -15,9 +15,18 @@ from mesh.peer.neighbours.relaying import Relays
 from mesh.protocol import messages
 from mesh.protocol.codec import Lane
 from mesh.protocol.grants import Grant, Invite, verify
-from mesh.transport.link import IceServer, Link
+from mesh.transport.link import IceServer, Link, Path
 from mesh.transport.links import Links, Me
 from mesh.transport.signaling import SignalingClient
+
+_PATHS: Final[Mapping[Path, str]] = {
+    "direct": "direct",
+    "nat": "direct, through NAT",
+    "relay": "relayed by its TURN server",
+    "relay-udp": "relayed by a TURN server, over UDP",
+    "relay-tcp": "relayed by a TURN server, over TCP",
+    "unknown": "unknown to the engine",
+}
 
 
 class Receiver(Protocol):
@@ -96,6 +105,7 @@ class Network:
             on_suspect=self._suspect,
             on_lost=self._lost,
             on_link=self._linked,
+            on_path=lambda link: self._log(f"path to {link.name}: {_PATHS[link.stats().path]}"),
         )
 
     async def close(self) -> None:

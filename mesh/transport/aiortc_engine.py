@@ -10,6 +10,7 @@ from aiortc.sdp import candidate_from_sdp
 
 from mesh.errors import LinkError
 from mesh.limits import LANE_HIGH_WATER_BYTES
+from mesh.transport.ice import path_between
 from mesh.transport.link import Connection, ConnectionEvents, IceServer, Lane, Path
 
 _log = logging.getLogger(__name__)
@@ -94,10 +95,12 @@ class AiortcConnection(Connection):
     async def path(self) -> Path:
         sctp = self._pc.sctp
         # aioice has no public name for the pair of candidates in use
-        pair = None if sctp is None else getattr(sctp.transport.transport._connection, "_nominated", {}).get(1)
-        if pair is None:
+        ice = None if sctp is None else sctp.transport.transport._connection
+        pair = None if ice is None else ice._nominated.get(1)
+        if ice is None or pair is None:
             return "unknown"
-        return "relay" if "relay" in (pair.local_candidate.type, pair.remote_candidate.type) else "direct"
+        local, remote = pair.local_candidate, pair.remote_candidate
+        return path_between(local.type, remote.type, remote_host=remote.host, relay_transport=ice.turn_transport)
 
     async def close(self) -> None:
         for task in tuple(self._tasks):

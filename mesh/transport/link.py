@@ -12,7 +12,8 @@ from mesh.protocol.grants import Grant
 __all__ = ["Connection", "ConnectionEvents", "IceServer", "Lane", "Link", "LinkStats", "OnLost", "OnMessage", "Path"]
 
 type IceServer = Mapping[str, Any]  # RTCIceServer as browsers take it: {"urls", "username"?, "credential"?}
-type Path = Literal["direct", "relay", "unknown"]
+# direct: both under their own addresses; nat: through a NAT; relay: by the other side's TURN server, else by ours
+type Path = Literal["direct", "nat", "relay", "relay-udp", "relay-tcp", "unknown"]
 type OnMessage = Callable[["Link", Lane, bytes], None]
 type OnLost = Callable[["Link", str], None]
 

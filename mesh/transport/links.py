@@ -20,6 +20,7 @@ from mesh.limits import (
 )
 from mesh.protocol.handshake import SESSION_BYTES, Me, Remote
 from mesh.transport.aiortc_engine import AiortcConnection
+from mesh.transport.ice import pick, without_turn
 from mesh.transport.link import Connection, IceServer, Link, OnLost, OnMessage
 from mesh.transport.negotiation import Carrier, Engine, Spawn, Terms
 from mesh.transport.session_link import SessionLink
@@ -62,7 +63,8 @@ class Links:
     ``send_relay`` brings data to another peer's ``relay``. ``ice_servers`` is asked at every build of a connection.
     ``on_link`` comes for every new link, from either side, before its first message; after ``on_lost`` there are none.
     In between, ``on_suspect`` says that a link lost its connection: it stays and takes what is sent, and either goes on
-    over a new connection, which both sides ask for at once, or is lost after RESUME_TIMEOUT_S.
+    over a new connection, which both sides ask for at once, or is lost after RESUME_TIMEOUT_S. ``on_path`` comes when
+    the path of a connection is known, and when it is another than before.
     """
 
     def __init__(
@@ -76,11 +78,12 @@ class Links:
         on_suspect: OnLost,
         on_lost: OnLost,
         on_link: Callable[[Link], None],
+        on_path: Callable[[Link], None] = lambda link: None,
     ) -> None:
         self._me = me
         self._send_relay, self._ice_servers = send_relay, ice_servers
         self._on_message = on_message
-        self._on_link, self._on_suspect, self._on_lost = on_link, on_suspect, on_lost
+        self._on_link, self._on_suspect, self._on_lost, self._on_path = on_link, on_suspect, on_lost, on_path
         self._terms = Terms(
             me,
             engine_named(engine) if isinstance(engine, str) else engine,
@@ -172,9 +175,12 @@ class Links:
         return making
 
     async def _offer(self, making: "_Making") -> None:
-        servers = await self._ice_servers()
-        near = _without_turn(servers)
-        if self._terms.engine is AiortcConnection and near != list(servers):
+        """With TURN at once where the engine prefers direct paths by itself, or the last connection had none."""
+        servers = await self._servers()
+        near = without_turn(servers)
+        link = self._standing.get(making.peer)
+        relayed = link is not None and link.relayed
+        if self._terms.engine is AiortcConnection and near != servers and not relayed:
             try:
                 async with asyncio.timeout(DIRECT_FIRST_S):
                     return await self._new_carrier(making).offer(near, direct=True)
@@ -184,6 +190,10 @@ class Links:
                 if error.step not in _NETWORK:
                     raise
         return await self._new_carrier(making).offer(servers, direct=False)
+
+    async def _servers(self) -> list[IceServer]:
+        servers = list(await self._ice_servers())
+        return await pick(servers) if self._terms.engine is AiortcConnection else servers
 
     def _new_carrier(self, making: "_Making", connection: str | None = None) -> Carrier:
         if making.carrier is not None:
@@ -195,9 +205,9 @@ class Links:
         return making.carrier
 
     async def _answer(self, carrier: Carrier, sdp: str, *, direct: bool) -> None:
-        servers = await self._ice_servers()
+        servers = await self._servers()
         try:
-            await carrier.answer(_without_turn(servers) if direct else servers, sdp)
+            await carrier.answer(without_turn(servers) if direct else servers, sdp)
         except LinkError as error:
             if not direct or error.step not in _NETWORK:
                 raise
@@ -227,6 +237,7 @@ class Links:
             spawn=self._spawn,
             on_message=self._on_message,
             on_suspended=self._suspended,
+            on_path=self._on_path,
             on_gone=self._gone,
         )
 
@@ -378,15 +389,3 @@ class _Making:
             self.carrier.abandon(str(error))
         self.link.set_exception(error)
         self.link.exception()  # seen, also where nobody waits for this link
-
-
-def _without_turn(servers: Sequence[IceServer]) -> list[IceServer]:
-    near: list[IceServer] = []
-    for server in servers:
-        urls = [server["urls"]] if isinstance(server["urls"], str) else server["urls"]
-        stun = [url for url in urls if url.startswith("stun")]
-        if stun == urls:
-            near.append(server)
-        elif stun:
-            near.append({"urls": stun})
-    return near

@@ -9,6 +9,8 @@ from mesh.limits import (
     CLOSE_TIMEOUT_S,
     LANE_HIGH_WATER_BYTES,
     MAX_FRAME_BYTES,
+    PATH_INTERVAL_S,
+    PATH_SETTLES_S,
     RESUME_TIMEOUT_S,
     SUSPECT_AFTER_S,
 )
@@ -37,12 +39,14 @@ class SessionLink(Link, Receiver):
         spawn: Spawn,
         on_message: OnMessage,
         on_suspended: OnSuspended,
+        on_path: Callable[[Link], None],
         on_gone: OnGone,
     ) -> None:
         self.peer, self.name, self.grant = remote.peer, remote.name, remote.grant
         self.ends = session, remote.session
         self._spawn = spawn
-        self._on_message, self._on_suspended, self._on_gone = on_message, on_suspended, on_gone
+        self._on_message, self._on_path = on_message, on_path
+        self._on_suspended, self._on_gone = on_suspended, on_gone
         self._loop = asyncio.get_running_loop()
         self._session = Session(self._loop.time())
         self.carrier: Carrier | None = None
@@ -112,8 +116,8 @@ class SessionLink(Link, Receiver):
     def stand_on(self, carrier: Carrier, connection: Connection) -> None:
         """The connection that carries the session from now on."""
         self.carrier, carrier.receiver = carrier, self
-        self._engine, self._path = connection.engine, "unknown"
-        self._look_up = self._spawn(self._find_path(connection))
+        self._engine = connection.engine
+        self._look_up = self._spawn(self._watch_path(connection))
         self._pumping = self._loop.call_soon(self._tick)  # what is sent by those who hear of the link goes along
 
     def resume_on(self, carrier: Carrier, connection: Connection) -> None:
@@ -140,11 +144,24 @@ class SessionLink(Link, Receiver):
         else:
             self.suspend(reason)
 
-    async def _find_path(self, connection: Connection) -> None:
-        try:
-            self._path = await connection.path()
-        except Exception as error:
-            _log.debug("the engine does not say how the packets travel: %s", error)
+    @property
+    def relayed(self) -> bool:
+        """Whether the last connection went through a TURN server."""
+        return self._path.startswith("relay")
+
+    async def _watch_path(self, connection: Connection) -> None:
+        """An engine may find a better path while the connection stands."""
+        told: Path | None = None
+        await asyncio.sleep(PATH_SETTLES_S)
+        while True:
+            try:
+                self._path = await connection.path()
+            except Exception as error:
+                _log.debug("the engine does not say how the packets travel: %s", error)
+            if self._path != told:
+                told = self._path
+                self._on_path(self)
+            await asyncio.sleep(PATH_INTERVAL_S)
 
     # Session
 

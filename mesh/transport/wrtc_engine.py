@@ -11,6 +11,7 @@ import webrtc
 
 from mesh.errors import LinkError
 from mesh.limits import LANE_HIGH_WATER_BYTES
+from mesh.transport.ice import path_between
 from mesh.transport.link import Connection, ConnectionEvents, IceServer, Lane, Path
 
 _CONNECTED = webrtc.RTCPeerConnectionState.connected
@@ -96,13 +97,22 @@ class WrtcConnection(Connection):
             if isinstance(transport, webrtc.RTCTransportStats):
                 pair = report.get(transport.selected_candidate_pair_id or "")
                 if isinstance(pair, webrtc.RTCIceCandidatePairStats):
-                    ends = (report.get(pair.local_candidate_id), report.get(pair.remote_candidate_id))
-                    kinds = {end.candidate_type for end in ends if isinstance(end, webrtc.RTCIceCandidateStats)}
-                    return "relay" if webrtc.RTCIceCandidateType.relay in kinds else "direct"
+                    return _path(report.get(pair.local_candidate_id), report.get(pair.remote_candidate_id))
         return "unknown"
 
     async def close(self) -> None:
         self._pc.close()
+
+
+def _path(local: webrtc.RTCStats | None, remote: webrtc.RTCStats | None) -> Path:
+    if not isinstance(local, webrtc.RTCIceCandidateStats) or not isinstance(remote, webrtc.RTCIceCandidateStats):
+        return "unknown"
+    return path_between(
+        webrtc.RTCIceCandidateType(local.candidate_type).value,
+        webrtc.RTCIceCandidateType(remote.candidate_type).value,
+        remote_host=remote.address,
+        relay_transport=local.relay_protocol,
+    )
 
 
 async def _unless_closed(operation: Coroutine[Any, Any, None]) -> None:

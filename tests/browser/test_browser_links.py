@@ -127,7 +127,7 @@ async def test_a_link_stands_within_a_second(page: Page, script: str, engine: st
             assert any(".local" in candidate for candidate in candidates)
         link = await member.links.get(tab_peer)
         assert (link.name, link.grant.can) == ("tab", {"watch"})
-        await asyncio.sleep(0.2)
+        await tab.until(f"member.stats('{MIDDLE}').path !== 'unknown'")
         stats = await page.evaluate("(peer) => member.stats(peer)", MIDDLE)
         assert (stats["engine"], stats["path"]) == ("browser", "direct")
         assert 0 < stats["rtt_ms"] < 1000

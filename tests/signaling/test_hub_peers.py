@@ -1,8 +1,9 @@
 """What the peers of a room hear of each other, and say to each other (docs/wire.md, 6)."""
 
-from signaling_world import STUDIO, World, announcement, keys, spec
+from signaling_world import START, STUDIO, World, announcement, keys, spec
 
 from mesh.limits import MAX_RELAY_BYTES, OUTBOX_BYTES, OUTBOX_MESSAGES
+from signaling_server.turn import Turn
 
 
 class TestPresence:
@@ -182,6 +183,21 @@ def test_ice_servers_are_handed_out() -> None:
     assert ada.end.last("joined")["ice_servers"] == servers
     ada.say({"type": "ice"})
     assert ada.end.last("ice")["ice_servers"] == servers
+
+
+def test_every_question_is_answered_with_fresh_credentials_for_the_turn_server() -> None:
+    turn = Turn(urls=("turn:turn.example",), secret=b"north", credentials_s=60)
+    world = World(ice_servers=[{"urls": ["stun:example"]}], turn=turn)
+    ada, bob = world.peer("ada"), world.peer("bob")
+    given = [ada.end.last("joined")["ice_servers"]]
+    world.now += 2
+    for each in (ada, bob):
+        each.say({"type": "ice"})
+        given.append(each.end.last("ice")["ice_servers"])
+    assert [servers[0] for servers in given] == 3 * [{"urls": ["stun:example"]}]
+    expected = [f"{int(START) + 60}:{ada.id}", f"{int(START) + 62}:{ada.id}", f"{int(START) + 62}:{bob.id}"]
+    assert [servers[1]["username"] for servers in given] == expected
+    assert given[1][1] == turn.ice_server(ada.id, world.now)
 
 
 def test_a_room_of_its_own_kind() -> None:

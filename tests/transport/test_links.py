@@ -54,10 +54,10 @@ async def test_the_other_side_wants_the_link(first: str, second: str) -> None:
 @every_pair
 async def test_statistics(first: str, second: str) -> None:
     async with Room() as room:
-        _ana, bob, to_bob, _to_ana = await pair(room, first, second)
+        ana, bob, to_bob, _to_ana = await pair(room, first, second)
         await to_bob.send(Lane.DATA, bytes(100_000))
         await bob.until(lambda: len(bob.got[Lane.DATA]) == 1)
-        await asyncio.sleep(0.1)
+        await ana.until(lambda: to_bob.stats().path != "unknown")
         stats = to_bob.stats()
         assert (stats.engine, stats.path) == (first, "direct")
         assert 100_000 < stats.sent[Lane.DATA] < 101_000

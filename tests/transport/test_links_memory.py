@@ -254,6 +254,9 @@ async def test_aiortc_tries_without_turn_first(monkeypatch: pytest.MonkeyPatch) 
     async def ice_servers() -> list[dict[str, Any]]:
         return [TURN]
 
+    async def every(servers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return servers
+
     network = MemoryNetwork()
 
     def engine(events: ConnectionEvents, ice: Sequence[Mapping[str, Any]]) -> MemoryConnection:
@@ -261,6 +264,7 @@ async def test_aiortc_tries_without_turn_first(monkeypatch: pytest.MonkeyPatch) 
         return network.connect(events, ice)
 
     monkeypatch.setattr(links_module, "AiortcConnection", engine)
+    monkeypatch.setattr(links_module, "pick", every)
     monkeypatch.setattr(links_module, "DIRECT_FIRST_S", 0.05)
     async with Room() as room:
         room.tamper = lose_first

@@ -148,7 +148,7 @@ function drawLink(link: LinkState, gone: boolean, a: Card, b: Card): { shapes: S
   const line = lineBetween(a, b);
   const at = wordsAt(line);
   const busy = link.bytes_per_s >= 1;
-  const kind = `link${gone ? " cut" : busy ? " busy" : ""}${link.path === "relay" ? " relay" : ""}`;
+  const kind = `link${gone ? " cut" : busy ? " busy" : ""}${link.path.startsWith("relay") ? " relay" : ""}`;
   const shapes: SVGElement[] = [
     svg("line", { class: kind, ...line, "stroke-width": gone ? 1.5 : lineWidth(link.bytes_per_s) }),
   ];
@@ -165,7 +165,7 @@ function drawLink(link: LinkState, gone: boolean, a: Card, b: Card): { shapes: S
       style: { left: `${at.x}px`, top: `${at.y}px` },
       title: `${link.engine}, ${link.path}`,
     },
-    link.path === "relay" ? h("span", { class: "chip" }, "relay") : null,
+    link.path.startsWith("relay") ? h("span", { class: "chip" }, "relay") : null,
     h("span", { class: "rtt" }, busy ? rtt : `${rtt}${rtt ? ", " : ""}idle`),
     busy ? h("b", {}, `${bytes(link.bytes_per_s)}/s`) : null,
   );

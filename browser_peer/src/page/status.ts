@@ -25,7 +25,7 @@ export class StatusLine {
 
   #showMesh(): void {
     const links = [...this.peer.links.values()];
-    const relayed = links.filter((link) => link.path === "relay").length;
+    const relayed = links.filter((link) => link.path.startsWith("relay")).length;
     const peers = new Set([...this.peer.peers.keys(), this.peer.id]).size;
     const words = [plural(peers, "peer"), plural(links.length - relayed, "direct link")];
     if (relayed > 0) words.push(plural(relayed, "relay"));

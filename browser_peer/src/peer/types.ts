@@ -2,6 +2,7 @@
 
 import type { Graph, Plan } from "../run/graph";
 import type { NodeSpec } from "../runtimes/base";
+import type { Path } from "../transport/ice";
 
 /** An entry of the registry, as the signaling server sends it (docs/wire.md, 6). */
 export interface PeerRecord {
@@ -31,7 +32,7 @@ export interface LinkStats {
   sent: number;
   received: number;
   bytes_per_s: number;
-  path: "direct" | "relay" | "unknown";
+  path: Path;
   engine: string;
 }
 

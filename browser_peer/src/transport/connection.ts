@@ -3,8 +3,7 @@
 import { LinkError } from "../errors";
 import limits from "../generated/limits.json";
 import { LANES, Lane } from "../protocol/codec";
-
-export type Path = "direct" | "relay" | "unknown";
+import { type Path, pathOf } from "./ice";
 
 /** What a connection tells its owner. */
 export interface ConnectionEvents {
@@ -102,14 +101,7 @@ export class Connection {
 
   /** How the packets travel. */
   async path(): Promise<Path> {
-    const report = await this.pc.getStats();
-    for (const entry of report.values()) {
-      const pair = entry.type === "transport" ? report.get(entry.selectedCandidatePairId) : undefined;
-      if (pair === undefined) continue;
-      const ends = [report.get(pair.localCandidateId), report.get(pair.remoteCandidateId)];
-      return ends.some((end) => end?.candidateType === "relay") ? "relay" : "direct";
-    }
-    return "unknown";
+    return pathOf(await this.pc.getStats());
   }
 
   /** Ends it at once; safe to call twice. */

@@ -7,7 +7,8 @@ import { LANES, type Lane } from "../protocol/codec";
 import type { Grant } from "../protocol/grants";
 import type { Remote } from "../protocol/handshake";
 import { Session } from "../protocol/session";
-import type { Connection, Path } from "./connection";
+import type { Connection } from "./connection";
+import type { Path } from "./ice";
 import type { Carrier, Receiver } from "./negotiation";
 
 /** What a link measured of itself. Bytes are those of frames, by lane. */
@@ -55,6 +56,7 @@ export class Link implements Receiver {
   private readonly sent = LANES.map(() => 0);
   private readonly received = LANES.map(() => 0);
   private path: Path = "unknown";
+  private lookUp: ReturnType<typeof setTimeout> | undefined;
   private settled: () => void = () => undefined;
   private finished: Promise<void> = Promise.resolve();
 
@@ -120,11 +122,7 @@ export class Link implements Receiver {
   standOn(carrier: Carrier, connection: Connection): void {
     this.carrier = carrier;
     carrier.receiver = this;
-    this.path = "unknown";
-    connection.path().then(
-      (path) => (this.path = path),
-      () => undefined, // it stays unknown
-    );
+    this.lookUp = setTimeout(() => this.watchPath(connection), limits.PATH_SETTLES_S * 1e3);
     queueMicrotask(() => this.tick()); // what is sent by those who hear of the link goes along
   }
 
@@ -231,8 +229,18 @@ export class Link implements Receiver {
     else this.pump();
   }
 
+  /** A browser may find a better path while the connection stands. */
+  private watchPath(connection: Connection): void {
+    connection.path().then(
+      (path) => (this.path = path),
+      () => undefined, // it stays as it was
+    );
+    this.lookUp = setTimeout(() => this.watchPath(connection), limits.PATH_INTERVAL_S * 1e3);
+  }
+
   private stopTimers(): void {
     clearTimeout(this.timer);
+    clearTimeout(this.lookUp);
     clearTimeout(this.patience);
     this.timerAt = Infinity;
   }

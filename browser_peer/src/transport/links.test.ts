@@ -51,6 +51,8 @@ class FakeConnection {
   private readonly channels: FakeChannel[] = [];
   private other: FakeConnection | null = null;
 
+  constructor(readonly configuration: RTCConfiguration) {}
+
   createDataChannel(_label: string, { id }: { id: number }): FakeChannel {
     this.channels[id] = new FakeChannel(network);
     return this.channels[id];
@@ -113,7 +115,7 @@ class Member {
     this.links = new Links({
       me: { peer, name: `peer-${peer[0]}`, roomKey: new Uint8Array(32).fill(key), grant, verify },
       sendRelay: (to, data) => room.relay(peer, to, data),
-      iceServers: async () => [],
+      iceServers: async () => room.iceServers,
       onMessage: (_link, lane, message) => {
         this.got.push(`${lane}:${new TextDecoder().decode(message)}`);
         this.handle();
@@ -126,6 +128,7 @@ class Member {
 }
 
 class Room {
+  iceServers: RTCIceServer[] = [];
   readonly members = new Map<string, Member>();
   tamper: (sender: string, to: string, data: Relayed) => Relayed | null = (_sender, _to, data) => data;
 
@@ -171,6 +174,23 @@ test("both ask at once, and share one link, over which messages go both ways in 
   await vi.waitUntil(() => ana.got.length === 50 && bob.got.length === 50);
   expect(bob.got).toEqual(words.map((word) => `${Lane.DATA}:${word}`));
   expect(ana.got).toEqual(words.map((word) => `${Lane.CONTROL}:${word}`));
+});
+
+test("to an offer without TURN the answer is without TURN, and a further offer takes its place", async () => {
+  room.iceServers = [{ urls: "stun:a" }, { urls: "turn:b", username: "u", credential: "c" }];
+  let offers = 0;
+  room.tamper = (_sender, _to, data) => {
+    if (data.kind !== "offer") return data;
+    offers += 1;
+    return { ...data, direct: offers === 1 };
+  };
+  const [, bob] = await pair();
+  const first = bob.links.existing(ANA)!;
+  const used = Array.from(network.connections.values(), ({ configuration }) => configuration.iceServers).slice(-2);
+  expect(used).toEqual([room.iceServers, [{ urls: ["stun:a"] }]]);
+  first.broken("the network changed", false);
+  await vi.waitUntil(() => offers === 2 && !first.suspended);
+  expect(Array.from(network.connections.values()).at(-1)!.configuration.iceServers).toEqual(room.iceServers);
 });
 
 test("what was sent before close arrives, and the closed link is forgotten by both", async () => {

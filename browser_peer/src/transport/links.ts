@@ -6,6 +6,7 @@ import limits from "../generated/limits.json";
 import type { Lane } from "../protocol/codec";
 import { type Me, type Remote, SESSION_BYTES } from "../protocol/handshake";
 import type { Connection } from "./connection";
+import { withoutTurn } from "./ice";
 import { Link } from "./link";
 import { Carrier, type Ends, type Relayed, type Terms } from "./negotiation";
 
@@ -16,6 +17,9 @@ const WAITING_FOR: { [step: string]: string } = {
   channel: "the connection stands, but its channels did not open",
   handshake: "the channels opened, but it did not prove itself",
 };
+
+/** The steps at which another path may help. */
+const NETWORK = new Set(["ice", "dtls", "channel"]);
 
 export interface LinksOptions {
   me: Me;
@@ -82,7 +86,7 @@ export class Links {
     else if (kind === "refuse" && typeof message === "string") this.refused(sender, connection, message);
     else if (typeof connection !== "string") return;
     else if (kind === "offer" && typeof sdp === "string" && sender < this.options.me.peer) {
-      this.offered(sender, connection, sdp);
+      this.offered(sender, connection, sdp, (data as Relayed).direct === true);
     } else if (kind === "answer" && typeof sdp === "string") this.carrier(sender, connection)?.answered(sdp);
     else if (kind === "candidate" && isCandidate(candidate)) this.candidate(sender, connection, candidate);
   }
@@ -202,15 +206,25 @@ export class Links {
   }
 
   /** A further offer takes the place of the one before. */
-  private offered(peer: string, connection: string, sdp: string): void {
+  private offered(peer: string, connection: string, sdp: string, direct: boolean): void {
     if (this.carrier(peer, connection) !== null) return;
     const making = this.makings.get(peer) ?? this.beginOrRefuse(peer, { connection });
     if (making === null) return;
     const carrier = this.newCarrier(making, connection);
-    making.run(async () => carrier.answer(await this.options.iceServers(), sdp));
+    making.run(() => this.answer(carrier, sdp, direct));
     const early = this.early.get(peer) ?? [];
     this.early.delete(peer);
     for (const each of early) if (each.connection === connection) carrier.takeCandidate(each.candidate);
+  }
+
+  /** Where both try without TURN first, the other side offers anew when that leads to nothing. */
+  private async answer(carrier: Carrier, sdp: string, direct: boolean): Promise<void> {
+    const servers = await this.options.iceServers();
+    try {
+      await carrier.answer(direct ? withoutTurn(servers) : servers, sdp);
+    } catch (error) {
+      if (!direct || !(error instanceof LinkError) || !NETWORK.has(error.step)) throw error;
+    }
   }
 
   private beginOrRefuse(peer: string, connection: object): Making | null {

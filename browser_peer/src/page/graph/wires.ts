@@ -24,7 +24,7 @@ export class WireLayer {
   show(state: GraphState): void {
     for (const [index, wire] of this.layout.wires.entries()) {
       const link = linkOf(wire, state);
-      const kind = `wire${crosses(wire) ? " crossing" : ""}${link?.path === "relay" ? " relay" : ""}`;
+      const kind = `wire${crosses(wire) ? " crossing" : ""}${link?.path.startsWith("relay") ? " relay" : ""}`;
       this.#paths[index]!.setAttribute("class", kind);
       const label = this.labels[index]!;
       if (crosses(wire)) showCrossing(label, wire, link, state);
@@ -73,7 +73,7 @@ function linkOf(wire: Wire, state: GraphState): LinkStats | undefined {
 }
 
 function showCrossing(label: HTMLElement, wire: Wire, link: LinkStats | undefined, state: GraphState): void {
-  const words = link?.path === "relay" ? ["relay"] : [];
+  const words = link?.path.startsWith("relay") ? ["relay"] : [];
   if (link && link.rtt_ms !== null) words.push(duration(link.rtt_ms));
   const amount = amountOf(wire, link, state);
   const shown = [...words, amount].filter((word) => word !== "").join(", ");
