@@ -3,13 +3,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 DEMO_ARGS ?=
+MINUTES ?= 10
 
 PYTHON := .venv/bin/python
 BROWSER := browser_peer
 PAGE := mesh/_assets/page/index.html
 NODES := mesh/_assets/nodes/basics.wasm
 
-.PHONY: help demo test wheel lint format test-rust test-browser-unit test-python bench lock clean
+.PHONY: help demo test wheel lint format test-rust test-browser-unit test-python simulation bench lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -34,6 +35,9 @@ test-browser-unit: $(PAGE) ## the TypeScript, with the shared vectors
 
 test-python: $(PAGE) .chromium ## unit tests, vectors, simulations, real processes, real Chromium
 	.venv/bin/pytest
+
+simulation: .venv/.ready ## whole meshes under faults and a virtual clock, with new seeds (MINUTES=10; docs/testing.md)
+	.venv/bin/python tests/sim/run.py --minutes $(MINUTES)
 
 wheel: $(PAGE) ## dist/*.whl with the page and the wasm modules inside
 	.venv/bin/uv build --quiet --wheel --out-dir dist

@@ -17,6 +17,7 @@ from mesh.protocol.codec import Lane
 from mesh.protocol.grants import Grant, Invite, verify
 from mesh.transport.link import IceServer, Link, Path
 from mesh.transport.links import Links, Me
+from mesh.transport.negotiation import Engine
 from mesh.transport.signaling import SignalingClient
 
 _PATHS: Final[Mapping[Path, str]] = {
@@ -52,7 +53,7 @@ class Network:
         name: PeerName,
         announce: Mapping[str, Any],
         receiver: Receiver,
-        engine: str,
+        engine: str | Engine,
         ice_servers: Sequence[IceServer],
         load: Callable[[], float],
         log: Callable[[str], None],

@@ -30,6 +30,7 @@ from mesh.runtimes.wasm import WasmRuntime
 if TYPE_CHECKING:  # a peer alone needs no WebRTC engine, and starts without loading one
     from mesh.peer.network import Network
     from mesh.transport.link import IceServer, Link
+    from mesh.transport.negotiation import Engine
 
 ALONE: Final = PeerId("0" * 16)  # the id of a peer without a room
 MODULES: Final = Path(__file__).parent.parent / "_assets" / "nodes"
@@ -57,29 +58,18 @@ class Peer:
         allow: Sequence[str] | None = None,
         machine: Machine | None = None,
         serve: bool = False,
-        engine: str = "auto",
+        engine: "str | Engine" = "auto",
         ice_servers: "Sequence[IceServer]" = (),
         log: Callable[[str], None] = lambda _: None,
+        runtimes: Runtimes | None = None,
     ) -> None:
-        registry = Registry(allow=allow)
-        registry.load_entry_points()
-        modules = [source for source in nodes if source.endswith(".wasm")]
-        nodes = [source for source in nodes if source not in modules]
-        for source in nodes:
-            registry.load(source)
-        wasm = WasmRuntime(sorted(MODULES.glob("*.wasm")))
-        for source in modules:
-            wasm.load(source)
+        """As ``join``; ``runtimes`` take the place of Python's and WebAssembly's, and of ``nodes``."""
         self.id = ALONE
         self.name = name or default_name()
         self.room = ""
         self.serves = serve
         self.log = log
-        self._python = PythonRuntime(registry, nodes)
-        self.runtimes: Runtimes = {
-            "python": self._python,
-            "wasm": wasm,
-        }
+        self.runtimes: Runtimes = _runtimes(nodes, allow) if runtimes is None else runtimes
         self.types: dict[str, NodeSpec] = offered_types(self.runtimes, allow)
         self._announcement = announcement(self.runtimes, self.types, machine or Machine())
         self._hosting = Hosting(self)
@@ -147,7 +137,8 @@ class Peer:
                 await self._network.close()
                 raise SignalingError("not-allowed", "this invite does not let a peer work; ask for one that does")
         if self.serves:
-            self._python.warm()  # the first run should not wait for it
+            for runtime in self.runtimes.values():
+                runtime.warm()  # the first run should not wait for it
         return self
 
     async def __aexit__(
@@ -308,6 +299,20 @@ class Peer:
     def joined(self, peer: PeerId) -> None:
         for run in self._runs.values():
             run.joined(peer)
+
+
+def _runtimes(nodes: Sequence[str], allow: Sequence[str] | None) -> Runtimes:
+    """Python's and WebAssembly's, with what is built in, installed and named in ``nodes``."""
+    registry = Registry(allow=allow)
+    registry.load_entry_points()
+    modules = [source for source in nodes if source.endswith(".wasm")]
+    sources = [source for source in nodes if source not in modules]
+    for source in sources:
+        registry.load(source)
+    wasm = WasmRuntime(sorted(MODULES.glob("*.wasm")))
+    for source in modules:
+        wasm.load(source)
+    return {"python": PythonRuntime(registry, sources), "wasm": wasm}
 
 
 def default_name() -> PeerName:

@@ -57,6 +57,10 @@ class Runtime(ABC):
         """What this runtime can run here."""
 
     @abstractmethod
+    def warm(self) -> None:
+        """Begins, without waiting, what can be done before the first node is asked for."""
+
+    @abstractmethod
     async def create(self, node: GraphNode) -> Instance:
         """An instance of ``node``, set up. Raises NodeError where that fails."""
 

@@ -79,6 +79,9 @@ class WasmRuntime(Runtime):
     def _allows(self, node_type: str) -> bool:
         return self._allow is None or node_type in self._allow
 
+    def warm(self) -> None:
+        """There is nothing to begin: a module starts at once."""
+
     async def create(self, node: GraphNode) -> Instance:
         """An instance of its own for the node; NodeError where the module does not know or does not want it."""
         code = self._codes.get(node.node_type)

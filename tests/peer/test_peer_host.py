@@ -61,6 +61,9 @@ class DoublingRuntime(Runtime):
     def types(self) -> Sequence[NodeSpec]:
         return []
 
+    def warm(self) -> None:
+        pass
+
     async def create(self, node: GraphNode) -> Instance:
         self.made.append(Doubling())
         return self.made[-1]

@@ -34,7 +34,7 @@ class Reference:
     """Evaluates a graph of imagined nodes, as it would be in one epoch."""
 
     def __init__(self, graph: Graph, epoch: int = 1) -> None:
-        self._epoch = epoch
+        self.epoch = epoch
         self._graph = graph
         self._nodes = {node.id: node for node in graph.nodes}
         self._states = dict.fromkeys(self._nodes, 0)
@@ -45,12 +45,29 @@ class Reference:
         """Up to and with the first seq that fails, with ``stop``, or for which a broken node is needed."""
         for seq in range(len(items) + 1):
             final = seq == len(items)
-            failed = self._seq(seq, None if final else items[seq], final=final)
+            failed = self.seq(seq, None if final else items[seq], final=final)
             if (failed and stop) or self._expected.lost:
                 break
         return self._expected
 
-    def _seq(self, seq: int, item: bytes | None, *, final: bool) -> bool:
+    def on(self, epoch: int) -> "Reference":
+        """Another one, which goes on from here in that epoch, and expects nothing yet."""
+        other = Reference(self._graph, epoch)
+        other._states, other._broken = dict(self._states), set(self._broken)
+        return other
+
+    @property
+    def expected(self) -> Expected:
+        """What was expected up to here."""
+        return self._expected
+
+    @property
+    def future(self) -> object:
+        """What the seqs to come depend on."""
+        return tuple(self._states.items()), frozenset(self._broken)
+
+    def seq(self, seq: int, item: bytes | None, *, final: bool) -> bool:
+        """One seq, after those before it; answers whether it failed."""
         outputs: dict[NodeId | None, _Output] = {None: _Output([] if item is None else [item])}
         for name in self._graph.order:
             outputs[name] = self._node(self._nodes[name], outputs, seq, final=final)
@@ -82,7 +99,7 @@ class Reference:
         else:
             inputs = outputs[inbound[0].source].parts
         for payload in inputs:
-            if not self._apply(node, process(node, self._states[node.id], payload, self._epoch), made, seq, exact=True):
+            if not self._apply(node, process(node, self._states[node.id], payload, self.epoch), made, seq, exact=True):
                 return made
         if final and node.finishes and not made.failed:
             self._apply(node, finish(node, self._states[node.id]), made, seq, exact=False)
