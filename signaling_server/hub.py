@@ -259,7 +259,8 @@ class Hub:
         client.plans += 1
         records = [(each.record(), each.offer.types) for each in room.peers.values() if each.offer]
         driver = (client.head() + own.json[1:], own.types) if own is not None else (client.head()[:-1] + b"}", None)
-        return PlanRequest(client, plan.id, text, plan.pins, plan.without, driver, records, room.links(), room.costs())
+        asked = (client, plan.id, text, plan.pins, plan.without, plan.apart)
+        return PlanRequest(*asked, driver, records, room.links(), room.costs())
 
     # Announcements are shared by content: thousands of peers of the same make offer the same things
 

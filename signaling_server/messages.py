@@ -150,6 +150,7 @@ class Plan(Struct, tag_field="type", tag="plan"):
     manifest: msgspec.Raw
     pins: Annotated[dict[NodeName, Name], Meta(max_length=MAX_NODES)] = {}
     without: Annotated[list[Name], Meta(max_length=MAX_LINKS)] = []
+    apart: Annotated[list[tuple[Name, Name]], Meta(max_length=MAX_LINKS)] = []
     announce: Announcement | None = None
 
     def text(self) -> str:

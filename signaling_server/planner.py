@@ -23,6 +23,7 @@ class PlanRequest:
     manifest: str
     pins: Mapping[str, str]
     without: Sequence[str]
+    apart: Sequence[tuple[str, str]]
     driver: Record
     records: Sequence[Record]
     links: Mapping[tuple[PeerId, PeerId], Mapping[str, Any]]
@@ -38,7 +39,7 @@ class PlanRequest:
             return {**json.loads(record[0]), "types": catalog[record[1]] if record[1] is not None else []}
 
         return answer_plan(
-            {"manifest": self.manifest, "pins": self.pins, "without": self.without},
+            {"manifest": self.manifest, "pins": self.pins, "without": self.without, "apart": self.apart},
             records=[whole(record) for record in self.records],
             driver=whole(self.driver),
             links=self.links,

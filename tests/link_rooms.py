@@ -33,6 +33,7 @@ class Member:
         self.peer = peer
         self.got: dict[Lane, list[bytes]] = {lane: [] for lane in Lane}
         self.suspected: list[tuple[PeerId, str]] = []
+        self.resumed: list[PeerId] = []
         self.lost: list[tuple[PeerId, str]] = []
         self.linked: list[Link] = []
         self.news = asyncio.Event()
@@ -44,6 +45,7 @@ class Member:
             engine=engine,
             on_message=self._message,
             on_suspect=self._suspect,
+            on_resumed=self._resumed,
             on_lost=self._lost,
             on_link=self._link,
             on_path=lambda _link: self.news.set(),
@@ -58,6 +60,10 @@ class Member:
 
     def _suspect(self, link: Link, reason: str) -> None:
         self.suspected.append((link.peer, reason))
+        self.news.set()
+
+    def _resumed(self, link: Link) -> None:
+        self.resumed.append(link.peer)
         self.news.set()
 
     def _lost(self, link: Link, reason: str) -> None:

@@ -20,6 +20,7 @@ PRIOR_CALL_MS: Final[Mapping[RuntimeName, float]] = {"wasm": 0.05, "python": 0.3
 PRIOR_RTT_MS: Final = 1.0
 PRIOR_BYTES_PER_S: Final = 20e6
 MESSAGE_OVERHEAD_MS: Final = 0.1  # both ends' work for one message, whatever its size
+APART_MS: Final = 1e9  # a way between two peers that cannot reach each other: longer than any there is
 PYODIDE_STARTUP_MS: Final[Mapping[str, float]] = {"absent": 2500.0, "loading": 1200.0, "ready": 0.0}
 HIDDEN_SLOWDOWN: Final = 2.7  # measured: what browsers leave to a tab that nobody sees
 MAX_LOAD: Final = 0.75  # reported load lags by up to a minute: what is above says little of the next one

@@ -11,6 +11,7 @@ from mesh.manifest.graph import Graph
 from mesh.manifest.model import Pipeline, PipelineNode
 from mesh.nodes.spec import NodeSpec
 from mesh.partitioner.costs import (
+    APART_MS,
     MESSAGE_OVERHEAD_MS,
     PREFERENCE_MS,
     Costs,
@@ -20,7 +21,7 @@ from mesh.partitioner.costs import (
     queue_ms,
     startup_ms,
 )
-from mesh.partitioner.latency import DRIVER_END, Problem, Seat, Wire, latency_ms
+from mesh.partitioner.latency import DRIVER_END, Choice, Problem, Seat, Wire, latency_ms
 from mesh.partitioner.peers import Peer
 from mesh.partitioner.reasons import candidates
 from mesh.partitioner.requirements import lacks, lacks_capabilities, runtimes_for
@@ -32,7 +33,7 @@ type Missing = Mapping[NodeId, Sequence[Sequence[str]]]  # for each node and eac
 @dataclass(frozen=True)
 class Request:
     """What is to be placed where. ``types`` holds a spec for each node type of the graph, ``pins`` maps a node to a
-    peer's name, and exactly one of ``peers`` is the driver.
+    peer's name, and exactly one of ``peers`` is the driver. Neighbouring nodes are never on two peers ``apart``.
     """
 
     graph: Graph
@@ -40,6 +41,7 @@ class Request:
     types: Mapping[str, NodeSpec]
     peers: Sequence[Peer]
     pins: Mapping[str, str]
+    apart: frozenset[frozenset[PeerId]] = frozenset()
 
     @cached_property
     def specs(self) -> Mapping[NodeId, NodeSpec]:
@@ -55,13 +57,15 @@ class Request:
 def plan(request: Request, *, measured: MeasuredCosts, links: Links) -> dict[str, Any]:
     """The plan in its wire form.
 
-    Raises NoPlanError where a node fits nobody: its text and its refusals name every peer and all that it lacks.
+    Raises NoPlanError where a node fits nobody: its text and its refusals name every peer and all that it lacks; and
+    where every placement that was tried needs a link between two peers that are apart.
     """
     missing = _missing(request)
     _refuse_if_nobody_fits(request, missing)
     costs = Costs.of(request.peers, measured=measured, links=links)
     problem = _problem(request, missing, costs)
     choice = search(problem)
+    _refuse_if_apart(request, problem, choice)
     why = candidates(problem, choice, request.peers, missing, request.pins)
     placed = dict(zip(problem.nodes, choice, strict=True))
     nodes = {node.id: {"on": [_seat(request, placed[node.id])], "share": "modulo"} for node in request.graph.nodes}
@@ -105,6 +109,13 @@ def _refuse_if_nobody_fits(request: Request, missing: Missing) -> None:
         raise NoPlanError("\n".join(lines), refusals)
 
 
+def _refuse_if_apart(request: Request, problem: Problem, choice: Choice) -> None:
+    for wire in problem.wires:
+        if problem.transfer(choice, wire)[1] == APART_MS:
+            source, target = (request.peers[problem.place(choice, end)].label for end in (wire.source, wire.target))
+            raise NoPlanError(f"neighbouring nodes fit {source} and {target} only, which cannot reach each other")
+
+
 def _problem(request: Request, missing: Missing, costs: Costs) -> Problem:
     peers, order = request.peers, request.graph.order
     index = {node: place for place, node in enumerate(order)}
@@ -121,10 +132,15 @@ def _problem(request: Request, missing: Missing, costs: Costs) -> Problem:
             for edge in request.graph.edges
         ),
         slots=tuple(peer.slots for peer in peers),
-        link=cache(lambda a, b: costs.link(peers[a].id, peers[b].id)),
+        link=cache(lambda a, b: _link(request, costs, peers[a].id, peers[b].id)),
         driver=next(place for place, peer in enumerate(peers) if peer.is_driver),
         overhead_ms=MESSAGE_OVERHEAD_MS,
     )
+
+
+def _link(request: Request, costs: Costs, a: PeerId, b: PeerId) -> tuple[float, float]:
+    """``(ms one way, ms a byte)``."""
+    return (APART_MS, 0.0) if frozenset((a, b)) in request.apart else costs.link(a, b)
 
 
 def _seats(

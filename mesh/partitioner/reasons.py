@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from mesh.errors import NoPlanError
 from mesh.ids import NodeId
+from mesh.partitioner.costs import APART_MS
 from mesh.partitioner.latency import Choice, Problem, Seat, latency_ms
 from mesh.partitioner.peers import Peer
 
@@ -74,6 +75,8 @@ def _fitting(what_if: _WhatIf, node: int, peers: Sequence[Peer], pin: str | None
     for seat, ms in timed:
         peer = peers[seat.peer]
         reason = _why_chosen(what_if, peers, timed, pin) if seat is chosen else _why_not(what_if, chosen, seat, ms)
+        if ms is not None and ms >= APART_MS:
+            ms, reason = None, "cannot reach the peers of its neighbours"
         rows.append(
             {
                 "peer": peer.id,

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mesh.errors import Fault, ManifestError, NoPlanError, ValueFault
+from mesh.ids import PeerId
 from mesh.manifest import compile_graph, parse
 from mesh.manifest.graph import to_json
 from mesh.partitioner.costs import Links, MeasuredCosts
@@ -20,7 +21,7 @@ def answer_plan(
     links: Links | None = None,
     costs: MeasuredCosts | None = None,
 ) -> dict[str, Any]:
-    """Answers ``{manifest: text or object, pins?, without?, announce?}`` (docs/wire.md, 6) with
+    """Answers ``{manifest: text or object, pins?, without?, apart?, announce?}`` (docs/wire.md, 6) with
     ``{graph, plan, name}``, ``{faults: [{path, message}]}`` or ``{refused: {message, refusals}}``; never raises for
     what was asked.
 
@@ -54,7 +55,8 @@ def _compile(request: Mapping[str, Any], peers: Sequence[Peer]) -> Request:
     types = merged_types(peers)
     pipeline = parse(text, name="manifest")
     graph = compile_graph(pipeline, types)
-    return Request(graph, pipeline, types, peers, _pins(request.get("pins") or {}, graph.order))
+    apart = frozenset(frozenset(map(PeerId, pair)) for pair in request.get("apart", ()))
+    return Request(graph, pipeline, types, peers, _pins(request.get("pins") or {}, graph.order), apart)
 
 
 def _pins(pins: object, nodes: Sequence[str]) -> Mapping[str, str]:

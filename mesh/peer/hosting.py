@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from mesh import limits
-from mesh.errors import MeshError, ProtocolError
+from mesh.errors import LinkError, MeshError, ProtocolError
 from mesh.ids import PeerId, RunId
 from mesh.manifest.graph import Graph, from_value
 from mesh.peer.host import summaries
@@ -40,7 +40,9 @@ class Hosting:
         if message.driver != link.peer:
             raise ProtocolError("bad-message", "only the driver itself starts its run")
         if message.epoch <= self._epochs.get(key, 0):
-            raise ProtocolError("bad-message", f"epoch {message.epoch} of run {key.run} was started already")
+            late = f"epoch {message.epoch} of run {key.run} is over"
+            self._peer.post(link.peer, messages.Refused(key.driver, key.run, message.epoch, late))
+            return
         before, names = self._sites.get(key), self._names.get(key, {})
         self.stop(key)
         self._epochs[key] = message.epoch
@@ -54,14 +56,25 @@ class Hosting:
             names = message.body.get("names", {})
             self._names[key] |= {PeerId(str(peer)): str(name) for peer, name in names.items()}
             neighbours = site.placement.neighbours(self._peer.id)
-            await asyncio.gather(site.host.setup(), *(self._peer.link_to(each) for each in neighbours))
+            _, *linked = await asyncio.gather(site.host.setup(), *(self._reaches(site, each) for each in neighbours))
         except MeshError as error:
             self._peer.post(link.peer, messages.Refused(key.driver, key.run, message.epoch, str(error)))
             self.stop(key)
-        else:
+            return
+        self._starting.pop(key, None)
+        if all(linked):  # if not, the driver plans anew
             self._peer.post(link.peer, messages.Ready(key.driver, key.run, message.epoch))
             self._peer.log(f"run {key.run} of {link.name}: runs {', '.join(site.placement.nodes(self._peer.id))}")
-            self._starting.pop(key, None)
+
+    async def _reaches(self, site: Site, neighbour: PeerId) -> bool:
+        """Links to a neighbour; where that fails, the driver is told."""
+        try:
+            await self._peer.link_to(neighbour)
+        except LinkError as error:
+            self._peer.log(f"run {site.key.run}: {error}")
+            self._unreachable(site, neighbour)
+            return False
+        return True
 
     def _make_site(self, link: "Link", key: RunKey, message: messages.Start, before: Site | None) -> Site:
         if "submit" not in link.grant.can:
@@ -130,7 +143,11 @@ class Hosting:
             if key.driver == peer:
                 self.stop(key)
             elif peer in site.placement.neighbours(self._peer.id):
-                self._peer.post(key.driver, messages.Unreachable(key.driver, key.run, site.epoch, peer))
+                self._unreachable(site, peer)
+
+    def _unreachable(self, site: Site, neighbour: PeerId) -> None:
+        driver, run = site.key.driver, site.key.run
+        self._peer.post(driver, messages.Unreachable(driver, run, site.epoch, neighbour))
 
     async def close(self) -> None:
         for task in tuple(self._starting.values()):

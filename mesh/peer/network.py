@@ -18,7 +18,7 @@ from mesh.protocol.grants import Grant, Invite, verify
 from mesh.transport.link import IceServer, Link, Path
 from mesh.transport.links import Links, Me
 from mesh.transport.negotiation import Engine
-from mesh.transport.signaling import SignalingClient
+from mesh.transport.signaling import SOCKET_CLOSED, SignalingClient
 
 _PATHS: Final[Mapping[Path, str]] = {
     "direct": "direct",
@@ -36,8 +36,14 @@ class Receiver(Protocol):
     def received(self, link: Link, message: messages.RunMessage) -> None:
         """A message came; a MeshError that this raises closes the link."""
 
-    def lost(self, peer: PeerId, reason: str) -> None:
-        """A link is gone, or its peer left the room."""
+    def suspected(self, peer: PeerId, reason: str) -> None:
+        """A link lost its connection: its peer is linked again before long, or lost."""
+
+    def linked(self, peer: PeerId) -> None:
+        """A link has a connection: a new link, or one that goes on."""
+
+    def lost(self, peer: PeerId, reason: str, *, died: bool) -> None:
+        """A link is gone, or its peer left the room. ``died``: its process is gone too, as far as can be known."""
 
     def joined(self, peer: PeerId) -> None:
         """A peer is in the room, perhaps again."""
@@ -67,6 +73,7 @@ class Network:
         self._links: Links | None = None
         self._measured: dict[PeerId, tuple[float, int]] = {}
         self._unreachable: set[PeerId] = set()  # lost, and neither linked nor heard of in the registry since
+        self._left: set[PeerId] = set()  # whose signaling socket closed, while a link to them stood
         self._tasks: set[asyncio.Task[None]] = set()
         self._planning = PlanningService(catalog=lambda: self.signaling.catalog, post=self.post)
         key = Ed25519PrivateKey.generate()
@@ -104,6 +111,7 @@ class Network:
             engine=self._engine,
             on_message=self._message,
             on_suspect=self._suspect,
+            on_resumed=lambda link: self._receiver.linked(link.peer),
             on_lost=self._lost,
             on_link=self._linked,
             on_path=lambda link: self._log(f"path to {link.name}: {_PATHS[link.stats().path]}"),
@@ -124,18 +132,19 @@ class Network:
         *,
         pins: Mapping[str, str],
         without: Collection[PeerId],
+        apart: Collection[frozenset[PeerId]],
         announce: Mapping[str, Any],
     ) -> dict[str, Any]:
         """The server's answer; this peer's own while the server, or the registry behind it, is not all there."""
         if self.signaling.settled:
             try:
-                return await self.signaling.plan(manifest, pins=pins, without=without, announce=announce)
+                return await self.signaling.plan(manifest, pins=pins, without=without, apart=apart, announce=announce)
             except SignalingError as error:
                 if error.code != "away":
                     raise
         return await asyncio.to_thread(
             plan_alone,
-            {"manifest": manifest, "pins": pins, "without": without, "announce": announce},
+            {"manifest": manifest, "pins": pins, "without": without, "apart": apart, "announce": announce},
             records=[record for peer, record in self.signaling.peers.items() if peer not in self._unreachable],
             linked=[link.peer for link in self._links.connected()] if self._links is not None else [],
             driver={"peer": self.signaling.peer, "name": self.signaling.name, "can": sorted(self.signaling.can)},
@@ -205,15 +214,20 @@ class Network:
         return self._links.relay(sender, data) if self._links is not None else None
 
     def _presence(self, joined: Sequence[Any], updated: Sequence[Any], left: Sequence[Mapping[str, Any]]) -> None:
-        """Who left the room is lost only where no link has a connection: links outlive the signaling server."""
+        """Who left the room is lost only where no link has a connection: links outlive the signaling server.
+
+        Nor is who was dismissed, for its silence for example: it may come back.
+        """
         for each in left:
-            peer = PeerId(each["peer"])
+            peer, closed = PeerId(each["peer"]), each["reason"] == SOCKET_CLOSED
             if self._links is None or self._links.existing(peer) is None:
-                self._receiver.lost(peer, f"it left the room ({each['reason']})")
-            else:
+                self._receiver.lost(peer, f"it left the room ({each['reason']})", died=closed)
+            elif closed:
+                self._left.add(peer)
                 self._links.gone(peer)
         for record in (*joined, *updated):
             self._unreachable.discard(PeerId(record["peer"]))
+            self._left.discard(PeerId(record["peer"]))
             self._receiver.joined(PeerId(record["peer"]))
 
     def _message(self, link: Link, lane: Lane, data: bytes) -> None:
@@ -227,21 +241,25 @@ class Network:
             case message:
                 self._receiver.received(link, message)
 
+    def _suspect(self, link: Link, reason: str) -> None:
+        """A connection is rebuilt unless the other process has left the room too: then it died."""
+        self._log(f"the connection to {link.name} is gone, a new one is made: {reason}")
+        self._receiver.suspected(link.peer, reason)
+        if self._links is not None and link.peer in self._left:
+            self._links.gone(link.peer)
+
     def _linked(self, link: Link) -> None:
         self._unreachable.discard(link.peer)
         self._log(f"linked to {link.name}")
-
-    def _suspect(self, link: Link, reason: str) -> None:
-        """A connection is rebuilt to a peer of the room only: a process that died has left it by now."""
-        self._log(f"the connection to {link.name} is gone, a new one is made: {reason}")
-        if self._links is not None and link.peer not in self.signaling.peers:
-            self._links.gone(link.peer)
+        self._receiver.linked(link.peer)
 
     def _lost(self, link: Link, reason: str) -> None:
         self._measured.pop(link.peer, None)
         self._unreachable.add(link.peer)
         self._log(f"lost the link to {link.name}: {reason}")
-        self._receiver.lost(link.peer, reason)
+        died = link.peer in self._left or not self.signaling.connected
+        self._left.discard(link.peer)
+        self._receiver.lost(link.peer, reason, died=died)
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

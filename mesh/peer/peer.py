@@ -178,14 +178,22 @@ class Peer:
         return run
 
     async def plan(
-        self, manifest: Manifest, *, pins: Mapping[str, str] | None = None, without: Collection[PeerId] = ()
+        self,
+        manifest: Manifest,
+        *,
+        pins: Mapping[str, str] | None = None,
+        without: Collection[PeerId] = (),
+        apart: Collection[frozenset[PeerId]] = (),
     ) -> Planned:
-        """Where each node would run now, and why; ``without``: peers that are left out.
+        """Where each node would run now, and why; ``without``: peers that are left out; ``apart``: pairs of peers that
+        cannot exchange results.
 
         Raises ManifestError with every fault, NoPlanError, or SignalingError.
         """
         if self._network is not None:
-            answer = await self._network.plan(manifest, pins=pins or {}, without=without, announce=self._announcement)
+            answer = await self._network.plan(
+                manifest, pins=pins or {}, without=without, apart=apart, announce=self._announcement
+            )
         else:
             me = {
                 "peer": self.id,
@@ -291,14 +299,22 @@ class Peer:
         run = self._runs.get(key)
         return run.site(epoch) if run is not None else self._hosting.site(key, epoch)
 
-    def lost(self, peer: PeerId, reason: str) -> None:
-        for run in tuple(self._runs.values()):
-            run.lost(peer, reason)
+    def suspected(self, peer: PeerId, reason: str) -> None:
+        for run in self._runs.values():
+            run.absence.suspected(peer, reason)
+
+    def linked(self, peer: PeerId) -> None:
+        for run in self._runs.values():
+            run.absence.linked(peer)
+
+    def lost(self, peer: PeerId, reason: str, *, died: bool) -> None:
+        for run in self._runs.values():
+            run.absence.lost(peer, reason, died=died)
         self._hosting.lost(peer)
 
     def joined(self, peer: PeerId) -> None:
         for run in self._runs.values():
-            run.joined(peer)
+            run.absence.joined(peer)
 
 
 def _runtimes(nodes: Sequence[str], allow: Sequence[str] | None) -> Runtimes:

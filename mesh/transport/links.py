@@ -63,8 +63,8 @@ class Links:
     ``send_relay`` brings data to another peer's ``relay``. ``ice_servers`` is asked at every build of a connection.
     ``on_link`` comes for every new link, from either side, before its first message; after ``on_lost`` there are none.
     In between, ``on_suspect`` says that a link lost its connection: it stays and takes what is sent, and either goes on
-    over a new connection, which both sides ask for at once, or is lost after RESUME_TIMEOUT_S. ``on_path`` comes when
-    the path of a connection is known, and when it is another than before.
+    over a new connection (``on_resumed``), which both sides ask for at once, or is lost after RESUME_TIMEOUT_S.
+    ``on_path`` comes when the path of a connection is known, and when it is another than before.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Links:
         engine: str | Engine = "auto",
         on_message: OnMessage,
         on_suspect: OnLost,
+        on_resumed: Callable[[Link], None],
         on_lost: OnLost,
         on_link: Callable[[Link], None],
         on_path: Callable[[Link], None] = lambda link: None,
@@ -84,6 +85,7 @@ class Links:
         self._send_relay, self._ice_servers = send_relay, ice_servers
         self._on_message = on_message
         self._on_link, self._on_suspect, self._on_lost, self._on_path = on_link, on_suspect, on_lost, on_path
+        self._on_resumed = on_resumed
         self._terms = Terms(
             me,
             engine_named(engine) if isinstance(engine, str) else engine,
@@ -222,6 +224,7 @@ class Links:
         if remote.resumed and before is not None:
             before.resume_on(carrier, connection)
             making.succeed(before)
+            self._on_resumed(before)
             return
         link = self._standing[carrier.peer] = self._new_link(remote, carrier.session)
         link.stand_on(carrier, connection)

@@ -27,6 +27,7 @@ from mesh.protocol import signaling as said
 from mesh.protocol.grants import Invite, sign_join
 from mesh.protocol.signaling import POLICY_VIOLATION, VERSION, Record
 
+SOCKET_CLOSED: Final = "closed"  # why a peer left the room, where it was not the server that dismissed it
 RETRIED: Final = frozenset(("slow", "silent", "away"))  # every other end of a connection is a refusal, and final
 
 type OnRelay = Callable[[PeerId, Mapping[str, Any]], Awaitable[None] | None]
@@ -126,17 +127,20 @@ class SignalingClient:
         *,
         pins: Mapping[str, str] | None = None,
         without: Collection[PeerId] = (),
+        apart: Collection[frozenset[PeerId]] = (),
         announce: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """``{name, graph, plan}``, ``{faults}`` or ``{refused}``; ``announce`` is what we offer to our own run.
 
-        ``without``: peers that are left out.
+        ``without``: peers that are left out; ``apart``: pairs of peers that cannot exchange results.
         """
         self._next_plan += 1
         number = self._next_plan
         request = {"type": "plan", "id": number, "manifest": manifest, "pins": dict(pins or {})}
-        if without:
-            request["without"] = sorted(without)
+        if left_out := sorted(self.peers.keys() & without):
+            request["without"] = left_out
+        if apart:
+            request["apart"] = sorted(map(sorted, apart))
         answer = self._plans[number] = asyncio.get_running_loop().create_future()
         try:
             self._send(request if announce is None else {**request, "announce": announce})

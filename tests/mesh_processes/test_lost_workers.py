@@ -1,70 +1,33 @@
-"""Real workers are killed within a stream, and the stream goes on: every result once, in order."""
+"""Real workers are killed, or stand still, within a stream, and the stream goes on: every result once, in order."""
 
-import json
-import subprocess
-import sys
-from itertools import pairwise
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import ROOT, Room
+from processes import Process, Room
+from streams import Stream, pipeline, worker
 
-COUNT, BEFORE_THE_KILL = 500, 100
+COUNT, BEFORE = 500, 100  # results in all, and before anything happens
 NUMBERS, BYTES = range(1000, 1000 + COUNT), 3  # of each number, and of its double, as an encoded value
 DOUBLE = {"id": "double", "node_type": "Multiply", "params": {"factor": 2}}
 
 
-def pipeline(tmp_path: Path, *nodes: dict[str, Any]) -> Path:
-    """A line of nodes on workers, behind one that takes its time."""
-    slow = {"id": "slow", "node_type": "Delay", "params": {"seconds": 0.01}}
-    line = [{**node, "placement": {"kind": "server", "labels": {"role": "worker"}}} for node in (slow, *nodes)]
-    links = [{"from": before["id"], "to": after["id"]} for before, after in pairwise(line)]
-    path = tmp_path / "pipeline.json"
-    path.write_text(json.dumps({"version": "v1", "nodes": line, "connections": links}))
-    return path
-
-
-class Stream:
-    """A driver over NUMBERS, whose results are read one by one."""
-
-    def __init__(self, room: Room, path: Path) -> None:
-        self._receipt = path.with_name("receipt.json")
-        items = json.dumps(list(NUMBERS))
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "mesh", "run", str(path), "--join", room.invites["submit"]),
-                *("--input", items, "--receipt", str(self._receipt)),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-
-    def take(self, count: int) -> list[Any]:
-        assert self._process.stdout is not None
-        lines = [self._process.stdout.readline() for _ in range(count)]
-        assert all(lines), self._process.communicate()[1]
-        return [json.loads(line) for line in lines]
-
-    def receipt(self) -> dict[str, Any]:
-        said = self._process.communicate(timeout=30)[1]
-        assert self._process.returncode == 0, said
-        receipt: dict[str, Any] = json.loads(self._receipt.read_text())
-        return receipt
+def doubled(numbers: range) -> list[int]:
+    return [2 * number for number in numbers]
 
 
 @pytest.mark.parametrize("engine", ["aiortc", "wrtc"])
 def test_a_spare_worker_takes_over(room: Room, tmp_path: Path, engine: str) -> None:
-    ada = room.worker("ada", "--label", "role=worker", "--engine", engine)
-    stream = Stream(room, pipeline(tmp_path, DOUBLE))
-    came = stream.take(BEFORE_THE_KILL)
-    room.worker("bea", "--label", "role=worker", "--engine", engine)
-    ada.kill()
-    came += stream.take(COUNT - BEFORE_THE_KILL)
+    ada = worker(room, "ada", "--engine", engine)
+    stream = Stream(room, pipeline(tmp_path, DOUBLE), NUMBERS)
+    stream.take(BEFORE)
+    worker(room, "bea", "--engine", engine)
+    stall = stream.stall_after(ada.kill)
+    print(f"{engine}: the stream flows again {stall:.2f} s after kill -9")
+    assert stream.take_all() == doubled(NUMBERS)
     receipt = stream.receipt()
-    assert came == [2 * number for number in NUMBERS]
     assert receipt["seqs"] == {"done": COUNT, "filtered": 0, "failed": 0}
     first, second = receipt["epochs"]
     assert (first["epoch"], first["reason"], first["placement"]["double"]) == (1, "start", ["ada"])
@@ -74,26 +37,23 @@ def test_a_spare_worker_takes_over(room: Room, tmp_path: Path, engine: str) -> N
 
 
 def test_state_goes_on_from_the_last_checkpoint(room: Room, tmp_path: Path) -> None:
-    ada = room.worker("ada", "--label", "role=worker")
-    stream = Stream(room, pipeline(tmp_path, {"id": "count", "node_type": "Counter"}))
-    came = stream.take(BEFORE_THE_KILL)
-    room.worker("bea", "--label", "role=worker")
+    ada = worker(room, "ada")
+    stream = Stream(room, pipeline(tmp_path, {"id": "count", "node_type": "Counter"}), NUMBERS)
+    stream.take(BEFORE)
+    worker(room, "bea")
     ada.kill()
-    came += stream.take(COUNT - BEFORE_THE_KILL)
-    receipt = stream.receipt()
-    assert came == [{"count": count, "value": number} for count, number in enumerate(NUMBERS, 1)]
-    assert 0 < receipt["replayed"] < 200  # it did not begin anew
+    assert stream.take_all() == [{"count": count, "value": number} for count, number in enumerate(NUMBERS, 1)]
+    assert 0 < stream.receipt()["replayed"] < 200  # it did not begin anew
 
 
 def test_the_neighbour_of_a_lost_worker_goes_on(room: Room, tmp_path: Path) -> None:
-    ada = room.worker("ada", "--label", "role=worker", "--allow", "Multiply")
-    room.worker("bea", "--label", "role=worker", "--allow", "Delay")
-    stream = Stream(room, pipeline(tmp_path, DOUBLE))
-    came = stream.take(BEFORE_THE_KILL)
-    room.worker("cleo", "--label", "role=worker", "--allow", "Multiply")
+    ada = worker(room, "ada", "--allow", "Multiply")
+    worker(room, "bea", "--allow", "Delay")
+    stream = Stream(room, pipeline(tmp_path, DOUBLE), NUMBERS)
+    stream.take(BEFORE)
+    worker(room, "cleo", "--allow", "Multiply")
     ada.kill()
-    came += stream.take(COUNT - BEFORE_THE_KILL)
-    assert came == [2 * number for number in NUMBERS]
+    assert stream.take_all() == doubled(NUMBERS)
     receipt = stream.receipt()
     assert [epoch["placement"]["double"] for epoch in receipt["epochs"]] == [["ada"], ["cleo"]]
     adds_up(receipt)
@@ -108,3 +68,43 @@ def adds_up(receipt: dict[str, Any]) -> None:
     assert COUNT <= calls["slow"] <= receipt["items_in"] + receipt["replayed"]
     assert links["bea->ada"] + links["bea->cleo"] == BYTES * calls["slow"]
     assert links["bea->cleo"] == links["cleo->driver"] == BYTES * calls["double"]
+
+
+def test_a_worker_that_stood_still_is_waited_for_where_nobody_else_fits(room: Room, tmp_path: Path) -> None:
+    ada = worker(room, "ada")
+    stream = Stream(room, pipeline(tmp_path, DOUBLE), NUMBERS)
+    stream.take(BEFORE)
+    stand_still(ada, 5)
+    assert stream.take_all() == doubled(NUMBERS)
+    assert {str(epoch["placement"]) for epoch in stream.receipt()["epochs"]} == {"{'slow': ['ada'], 'double': ['ada']}"}
+
+
+def test_a_worker_that_stood_still_is_fenced_off(room: Room, tmp_path: Path) -> None:
+    ada = worker(room, "ada")
+    numbers = range(1000)
+    stream = Stream(room, pipeline(tmp_path, DOUBLE), numbers)
+    stream.take(BEFORE)
+    worker(room, "bea")
+    stand_still(ada, 5)
+    assert stream.take_all() == doubled(numbers)
+    first, second = stream.receipt()["epochs"]
+    assert (first["placement"]["double"], second["placement"]["double"]) == (["ada"], ["bea"])
+    assert second["reason"].startswith("ada was suspected: nothing was heard")
+
+
+def test_a_worker_whose_link_was_lost_while_it_stood_still_serves_again(room: Room, tmp_path: Path) -> None:
+    ada = worker(room, "ada")
+    numbers = range(1900)
+    stream = Stream(room, pipeline(tmp_path, DOUBLE), numbers)
+    stream.take(BEFORE)
+    bea = worker(room, "bea")
+    stand_still(ada, 20)
+    bea.kill()  # so that the next plan needs ada again
+    assert stream.take_all() == doubled(numbers)
+    assert [epoch["placement"]["double"] for epoch in stream.receipt()["epochs"]] == [["ada"], ["bea"], ["ada"]]
+
+
+def stand_still(process: Process, seconds: float) -> None:
+    process.process.send_signal(signal.SIGSTOP)
+    time.sleep(seconds)
+    process.process.send_signal(signal.SIGCONT)

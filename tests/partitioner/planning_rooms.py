@@ -25,6 +25,7 @@ def request(
     nodes: Sequence[PipelineNode],
     edges: Sequence[tuple[str, str]] | None = None,
     pins: Mapping[str, str] | None = None,
+    apart: Sequence[tuple[str, str]] = (),
 ) -> Request:
     """Nodes given in topological order; without ``edges`` they are a chain."""
     ids = [node.id for node in nodes]
@@ -39,7 +40,8 @@ def request(
         tuple(wires),
         tuple(map(NodeId, ids)),
     )
-    return Request(graph, Pipeline("test", {}, tuple(nodes), (), ""), types, peers, pins or {})
+    parted = frozenset(frozenset(PeerId(f"id-{name}") for name in pair) for pair in apart)
+    return Request(graph, Pipeline("test", {}, tuple(nodes), (), ""), types, peers, pins or {}, parted)
 
 
 def placed(request: Request, **known: Any) -> dict[str, tuple[str, str]]:

@@ -44,6 +44,22 @@ def test_a_heavy_node_goes_where_it_is_faster_by_more_than_the_way_there():
     assert placed(request(room, [node("t", "Text")]), measured=measured, links=slow)["t"][0] == "me"
 
 
+def test_neighbours_are_never_on_peers_that_cannot_reach_each_other():
+    room = [peer("me", is_driver=True), peer("ada", TEXT), peer("bob", SPEECH), peer("cleo", SPEECH, TEXT)]
+    measured = {
+        "Text": {("id-ada", "python"): 1.0, ("id-cleo", "python"): 90.0},
+        "Speech": {("id-bob", "python"): 1.0, ("id-cleo", "python"): 90.0},
+    }
+    line = [node("t", "Text"), node("s", "Speech")]
+    assert placed(request(room, line), measured=measured) == {"t": ("ada", "python"), "s": ("bob", "python")}
+    parted = request(room, line, apart=[("bob", "ada")])
+    assert {who for who, _ in placed(parted, measured=measured).values()} & {"ada", "bob"} != {"ada", "bob"}
+    (bob,) = [each for each in planned(parted, measured=measured)["why"]["s"] if each["name"] == "bob"]
+    assert bob["chosen"] or (bob["ms"], bob["reason"]) == (None, "cannot reach the peers of its neighbours")
+    with pytest.raises(NoPlanError, match="ada and bob only, which cannot reach each other"):
+        planned(request(room[:3], line, apart=[("bob", "ada")]))
+
+
 def test_load_and_hidden_tabs_count():
     room = [peer("me", TEXT, is_driver=True, load=0.9), peer("ada", TEXT)]
     measured = {"Text": {("id-me", "python"): 5.0, ("id-ada", "python"): 5.0}}

@@ -1,7 +1,7 @@
 """One epoch of a run, as its driver sees it: who runs what, this peer's own part, and the setting up of all parts."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mesh.errors import LinkError, RunError
@@ -15,13 +15,15 @@ from mesh.run.placement import Placement
 from mesh.run.retention import Resumption
 
 if TYPE_CHECKING:
+    from mesh.peer.driving.absence import Absence
     from mesh.peer.peer import Peer
 
 
 class Owner(Ends, Outside, Protocol):
     """The run."""
 
-    def lost(self, peer: PeerId, reason: str) -> None: ...
+    @property
+    def absence(self) -> "Absence": ...
 
 
 class Epoch:
@@ -86,7 +88,7 @@ class Epoch:
         except LinkError as error:
             if self.number == 1:
                 raise
-            self._owner.lost(worker, str(error))
+            self._owner.absence.lost(worker, str(error))
         states = self._resumption.states
         own = {node: states[node] for node in self.placement.nodes(worker) if node in states}
         self._peer.post(worker, messages.Start(*self.address(), {**self._body, "states": own}))
@@ -119,6 +121,10 @@ class Epoch:
     def address(self) -> tuple[PeerId, RunId, int]:
         """How messages of this epoch begin."""
         return self._key.driver, self._key.run, self.number
+
+    def nodes_on(self, peers: Iterable[PeerId]) -> list[NodeId]:
+        """What these peers run."""
+        return [node for peer in sorted(peers) for node in self.placement.nodes(peer)]
 
     def seats(self) -> dict[NodeId, list[str]]:
         """The names of the peers that run each node."""

@@ -1,6 +1,7 @@
 """A run that this peer drives: plan, start everywhere, feed, gather, receipt.
 
-The loss of a worker begins a new epoch: a new plan without it, everything set up anew, and what was not finished again.
+A worker that is lost, or silent while somebody else fits, begins a new epoch: a new plan without it, everything set up
+anew, and what was not finished again.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from mesh.limits import (
     SUSPECT_AFTER_S,
 )
 from mesh.manifest.graph import Graph
+from mesh.peer.driving.absence import Absence
 from mesh.peer.driving.epoch import Epoch
 from mesh.peer.driving.items import Items, Manifest, RunResult, each
 from mesh.peer.driving.planning import plan_anew
@@ -28,7 +30,7 @@ from mesh.run.retention import Resumption
 from mesh.values import encode
 
 if TYPE_CHECKING:
-    from mesh.peer.peer import Peer
+    from mesh.peer.peer import Peer, Planned
 
 
 class Run:
@@ -59,9 +61,7 @@ class Run:
         self._on_failure = on_failure
         self._driver: Driver | None = None
         self._epochs: list[Epoch] = []
-        self._lost: set[PeerId] = set()  # and not come back
-        self._loss = ""  # that is still to be dealt with
-        self._interrupted = ""  # by which loss; until the next epoch is set up, nothing of the run moves
+        self._stands = False  # the present epoch is set up; until then nothing of the run moves
         self._stats = Stats(self.key, peer.post)
         self._result: Result | None = None
         self._phase = "planning"
@@ -69,7 +69,8 @@ class Run:
         self._error: Exception | None = None
         self._arrived = asyncio.Event()  # a result, or the very end: the application waits
         self._room = asyncio.Event()  # for another item: the source waits
-        self._disturbed = asyncio.Event()  # by the end, or by a loss
+        self._disturbed = asyncio.Event()  # by the end, or by a change of who is absent
+        self.absence = Absence(self._disturbed.set)
         self._task = peer.background(self._main())
 
     # For the application
@@ -84,8 +85,7 @@ class Run:
                     if self._error is not None:
                         raise self._error
                     raise StopAsyncIteration
-                self._arrived.clear()
-                await self._arrived.wait()
+                await _next(self._arrived)
         except asyncio.CancelledError:
             await self.cancel()
             raise
@@ -108,7 +108,7 @@ class Run:
             self._phase = "running"
             tasks.append(asyncio.create_task(self._feed()))
             while not self._status:  # the end may come while the source of the items is silent
-                await (self._recover() if self._loss else self._disturbance())
+                await (self._recover() if self._trouble() else _next(self._disturbed))
         except asyncio.CancelledError:
             self._end("cancelled", RunError("the run was cancelled"))
         except Exception as error:
@@ -118,10 +118,6 @@ class Run:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._close()
 
-    async def _disturbance(self) -> None:
-        self._disturbed.clear()
-        await self._disturbed.wait()
-
     async def _prepare(self) -> None:
         """The first plan, and the first epoch."""
         planned = await self._peer.plan(self._manifest, pins=self._pins)
@@ -129,10 +125,13 @@ class Run:
         self._phase = "connecting"
         epoch = self._next_epoch(planned.plan, "start", Resumption(0, {}))
         self._driver = Driver(planned.graph, epoch.placement, on_error=self._on_error)
+        self._driver.interrupt()  # nothing goes out before the epoch stands
         await self._set_up(epoch)
 
     def _next_epoch(self, plan: Mapping[str, Any], reason: str, resumption: Resumption) -> Epoch:
+        """Nothing moves from here on, until it is set up."""
         assert self.graph is not None
+        self._stands = False
         self.plan = {**plan, "epoch": len(self._epochs) + 1}
         epoch = Epoch(
             self._peer,
@@ -146,49 +145,57 @@ class Run:
             before=self._epochs[-1] if self._epochs else None,
         )
         self._epochs.append(epoch)
+        self.absence.began(epoch)
         return epoch
 
     async def _set_up(self, epoch: Epoch) -> None:
-        """Answers early where somebody is lost meanwhile; raises RunError where a part cannot be set up."""
+        """Leaves it where a worker is absent meanwhile; raises RunError where a part cannot be set up."""
+        assert self._driver is not None
         setting_up = asyncio.create_task(epoch.set_up())
         setting_up.add_done_callback(lambda _: self._disturbed.set())
         try:
-            while not (setting_up.done() or self._loss or self._status):
-                await self._disturbance()
-            if setting_up.done() and not self._loss:
+            while not (setting_up.done() or self._trouble() or self._status):
+                await _next(self._disturbed)
+            if self._trouble():
+                self.absence.lose(self._trouble())
+            elif not self._status:
                 setting_up.result()
+                self._stands = True
+                self._carry_out(self._driver.resume(epoch.placement))
         finally:
             setting_up.cancel()
             await asyncio.gather(setting_up, return_exceptions=True)
 
-    # A loss
+    # Who is absent
+
+    def _trouble(self) -> str:
+        """Why the present epoch should not go on as it is; a run that could not begin another one waits for a loss."""
+        fault = self._driver.fault if self._driver is not None else ""
+        return self.absence.loss or ("" if fault else self.absence.suspicion)
 
     async def _recover(self) -> None:
-        """A new epoch, without who was lost."""
+        """A new epoch without who is absent. The present one goes on until there is a plan, as far as it can."""
         assert self._driver is not None
-        reason, self._loss = self._loss, ""
         if self._driver.fault:
-            raise RunError(f"{reason}; {self._driver.fault}, so the run cannot go on")
-        resumption = self._driver.interrupt()
-        self._interrupted = reason
+            raise RunError(f"{self.absence.loss}; {self._driver.fault}, so the run cannot go on")
         before = self._epochs[-1]
-        await before.close()
-        planned = await plan_anew(
-            lambda: self._peer.plan(self._manifest, pins=self._pins, without=self._lost),
-            reason=reason,
-            nodes=[node for peer in sorted(self._lost) for node in before.placement.nodes(peer)],
-        )
+        planned = await plan_anew(self._plan, trouble=self._trouble, nodes=lambda: before.nodes_on(self.absence.peers))
+        reason = self._trouble()
+        if planned is None or not reason or self._status:
+            return
         if planned.graph != self.graph:
             raise RunError(f"{reason}; the room's node types are not any more what they were when the run began")
-        epoch = self._next_epoch(planned.plan, reason, resumption)
+        epoch = self._next_epoch(planned.plan, reason, self._driver.interrupt())
         leaving = before.workers - epoch.workers
-        self._stats.ask(leaving - self._lost)
+        self._stats.ask(leaving - self.absence.peers)
         before.stop(leaving, reason)
         self._peer.log(f"run {self.key.run}: epoch {epoch.number}, since {reason}")
+        await before.close()
         await self._set_up(epoch)
-        if not (self._loss or self._status):
-            self._interrupted = ""
-            self._carry_out(self._driver.resume(epoch.placement))
+
+    async def _plan(self) -> "Planned":
+        absent, apart = self.absence.peers, self.absence.apart
+        return await self._peer.plan(self._manifest, pins=self._pins, without=absent, apart=apart)
 
     async def _feed(self) -> None:
         """Admits items until there are no more; what their source raises ends the run."""
@@ -209,8 +216,7 @@ class Run:
                 raise ValueFault(f"item {number}: {error}") from None
             number += 1
             while not (self._status or driver.can_admit()):
-                self._room.clear()
-                await self._room.wait()
+                await _next(self._room)
             if self._status:
                 return
             self._carry_out(driver.admit(payload))
@@ -272,18 +278,18 @@ class Run:
         self.failures.append(error)
         return error
 
-    # What this peer's own part says; between two epochs it is the part of the one that is over
+    # What this peer's own part says; before an epoch stands it may be the part of the one that is over
 
     def frame(self, frame: Frame) -> None:
         """A frame of a result edge."""
         assert self._driver is not None
-        if not self._interrupted:
+        if self._stands:
             self._carry_out(self._driver.frame(frame))
 
     def credit(self, edge: int, seq: int, amount: int) -> None:
         """Credit of a source edge."""
         assert self._driver is not None
-        if not self._interrupted:
+        if self._stands:
             self._carry_out(self._driver.credit(edge, seq, amount))
 
     def send_frame(self, site: Site, to: PeerId, frame: Frame) -> None:
@@ -294,17 +300,17 @@ class Run:
 
     def item_failed(self, site: Site, error: ReportError) -> None:
         assert self._driver is not None
-        if not self._interrupted:
+        if self._stands:
             self._carry_out(self._driver.error(error.node, error.seq, error.kind, error.cause, DRIVER))
 
     def state_saved(self, site: Site, saved: Checkpoint) -> None:
         assert self._driver is not None
-        if not self._interrupted:
+        if self._stands:
             self._carry_out(self._driver.checkpoint(saved.node, saved.seq, saved.state, saved.fault))
 
     def run_failed(self, site: Site, reason: str) -> None:
         assert self._driver is not None
-        if not self._interrupted:
+        if self._stands:
             self._carry_out(self._driver.fail(reason))
 
     # What the workers say
@@ -328,7 +334,7 @@ class Run:
                 epoch.answered(sender, text)
             case messages.Unreachable(peer=other):
                 self._peer.background(self._unlinked(epoch, sender, other))
-            case _ if not self._interrupted:
+            case _ if self._stands:
                 self._receive(epoch, sender, message)
 
     def _receive(self, epoch: Epoch, sender: PeerId, message: messages.RunMessage) -> None:
@@ -344,30 +350,19 @@ class Run:
                 epoch.site.receive_credit(sender, GiveCredit(edge, seq, amount))
 
     async def _unlinked(self, epoch: Epoch, worker: PeerId, other: PeerId) -> None:
-        """Two workers have no link any more: one of them is lost, as we shall notice, or all links are made anew."""
+        """Two workers have no link any more: one of them is lost, as we shall notice, or the next plan parts them."""
         await asyncio.sleep(SUSPECT_AFTER_S + HEARTBEAT_S)
         if epoch is self._epochs[-1]:
-            self._disturb(f"{epoch.names[worker]} lost its link to {epoch.names.get(other, other)}")
+            self.absence.parted(worker, other)
 
-    def lost(self, peer: PeerId, reason: str) -> None:
-        """A peer is gone; if it has a part in the run, a new epoch begins without it."""
+    def lost(self, peer: PeerId, reason: str, *, died: bool = False) -> None:
+        """Its link is gone."""
         self._stats.forget(peer)
-        if self._epochs and peer in self._epochs[-1].workers:
-            self._lost.add(peer)
-            self._disturb(f"{self._epochs[-1].names[peer]} was lost: {reason}")
-
-    def _disturb(self, reason: str) -> None:
-        if not (self._status or self._loss):
-            self._loss = reason
-            self._disturbed.set()
-
-    def joined(self, peer: PeerId) -> None:
-        """A peer is in the room, perhaps again."""
-        self._lost.discard(peer)
+        self.absence.lost(peer, reason, died=died)
 
     def site(self, epoch: int) -> Site | None:
         """This peer's own part of the run, for what is of its present epoch."""
-        if self._interrupted or not self._epochs or self._epochs[-1].number != epoch:
+        if not self._stands or self._epochs[-1].number != epoch:
             return None
         return self._epochs[-1].site
 
@@ -384,7 +379,7 @@ class Run:
             counts=self._driver.counts if self._driver else Counts(),
             stats=self._stats.told,
             errors=len(self.failures),
-            reason=str(self._error) if self._error else self._interrupted,
+            reason=str(self._error) if self._error else self._trouble(),
         )
         self._peer.report(line)
 
@@ -392,3 +387,8 @@ class Run:
         while True:
             self._report()
             await asyncio.sleep(RUN_REPORT_INTERVAL_S)
+
+
+async def _next(event: asyncio.Event) -> None:
+    event.clear()
+    await event.wait()

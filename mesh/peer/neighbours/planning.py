@@ -45,6 +45,7 @@ class Asked(msgspec.Struct, forbid_unknown_fields=True):
     linked: list[str]
     pins: dict[str, str] = {}
     without: list[str] = []
+    apart: list[tuple[str, str]] = []
 
     def records(self, known: Mapping[str, Any]) -> list[Record]:
         """The registry whole. Node types that are ``known`` here by their digest are as they were announced: JavaScript
@@ -83,7 +84,7 @@ class PlanningService:
 def _answer(request: bytes, driver: Mapping[str, Any], catalog: Mapping[str, Any]) -> bytes:
     try:
         asked = _ASKED.decode(request)
-        wanted = {name: getattr(asked, name) for name in ("manifest", "pins", "without", "announce")}
+        wanted = {name: getattr(asked, name) for name in ("manifest", "pins", "without", "apart", "announce")}
         answer = plan_alone(
             wanted, records=asked.records(catalog), linked=list(map(PeerId, asked.linked)), driver=driver
         )
