@@ -48,6 +48,13 @@ from mesh.values import from_json, to_json
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the run's receipt there, as JSON.",
 )
+@click.option(
+    "--chaos",
+    "seed",
+    type=int,
+    metavar="SEED",
+    help="Run over a mesh of its own, disturb it, and fail unless the output is what it is undisturbed.",
+)
 @ice_option
 @engine_option
 def run(
@@ -58,6 +65,7 @@ def run(
     node_sources: tuple[str, ...],
     on_error: OnError,
     receipt_path: Path | None,
+    seed: int | None,
     ice_urls: tuple[str, ...],
     engine: str,
 ) -> None:
@@ -66,14 +74,29 @@ def run(
     Without --join it runs in this process. Exit codes: 0 done; 1 the run failed, no plan fits, or with --on-error
     continue an item failed; 2 usage, an unreadable file, bad JSON or an invalid manifest; 130 after SIGINT, 143 after
     SIGTERM.
+
+    With --chaos it runs twice: undisturbed in this process, then over a mesh of its own on this machine while workers
+    are killed and paused, connections cut and the signaling server restarted; SEED chooses what and when. It exits
+    with 1 unless both runs give the same, and with 2 where that cannot be promised: an edge with drop_oldest, a node
+    that is not deterministic, or one that keeps state and makes no snapshots.
     """
     if (input_text is None) == (items_path is None):
         stop(USAGE, "give the items, either with --input '[1, 2]' or with --items FILE.jsonl (or --items -)")
     items = array_items(input_text) if input_text is not None else line_items(items_path or "-")
     servers = ice_servers(ice_urls)
+    if seed is not None and invite:
+        stop(USAGE, "--chaos runs over a mesh of its own; leave --join (MESH_JOIN) out")
 
     async def main() -> int:
         manifest = read(pipeline)
+        if seed is not None:
+            from mesh.cli.chaos import run_under_chaos
+
+            code, receipt = await run_under_chaos(
+                manifest, items, seed=seed, nodes=node_sources, on_error=on_error, engine=engine
+            )
+            write_receipt(receipt_path, receipt)
+            return code
         peer = (
             Peer.join(invite, nodes=node_sources, engine=engine, ice_servers=servers)
             if invite
@@ -84,8 +107,7 @@ def run(
             try:
                 return await print_results(run)
             finally:
-                if receipt_path is not None and run.receipt is not None:
-                    write(receipt_path, json.dumps(run.receipt, indent=2) + "\n")
+                write_receipt(receipt_path, run.receipt)
 
     run_async(main)
 
@@ -103,10 +125,12 @@ async def print_results(run: Run) -> int:
     return FAILED if run.failures else 0
 
 
-def write(path: Path, text: str) -> None:
-    """Writes a file; one that cannot be written fails the command, after everything else is done."""
+def write_receipt(path: Path | None, receipt: dict[str, Any] | None) -> None:
+    """Where one is wanted; a file that cannot be written fails the command, after everything else is done."""
+    if path is None or receipt is None:
+        return
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(json.dumps(receipt, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         stop(FAILED, f"{path}: cannot be written: {error}")
 

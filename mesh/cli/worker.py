@@ -1,6 +1,9 @@
 """``mesh worker``: lend this machine to a room."""
 
+import asyncio
 import json
+import os
+import signal
 
 import click
 
@@ -75,6 +78,8 @@ def worker(
             log=say,
         )
         async with peer:
+            if "MESH_CHAOS" in os.environ:  # set by mesh run --chaos alone
+                asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, peer.cut_links)
             if as_json:
                 click.echo(json.dumps({"name": peer.name, "peer": peer.id, "room": peer.room}))
             say(f"{peer.name} joined room {peer.room} and offers {len(peer.types)} node types; Ctrl-C ends it")

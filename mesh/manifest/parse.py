@@ -35,7 +35,7 @@ def parse(text: str, *, name: str) -> Pipeline:
     Raises ManifestError where nothing can be read; faults of its form are in the Pipeline, for ``validate``.
     """
     try:
-        tree = _tree(text)
+        tree = read_tree(text)
         encode(tree, extra_levels=_LEVELS_ABOVE_PARAMS)
     except ValueFault as error:
         raise ManifestError([Fault(error.place or name, error.message)]) from None
@@ -53,7 +53,8 @@ def parse(text: str, *, name: str) -> Pipeline:
     )
 
 
-def _tree(text: str) -> Any:
+def read_tree(text: str) -> Any:
+    """The values that a manifest's text writes, whatever they are; raises ValueFault."""
     if len(text.encode(errors="surrogatepass")) > MAX_MANIFEST_BYTES:
         raise ValueFault(f"a manifest has at most {MAX_MANIFEST_BYTES} bytes")
     if text.lstrip()[:1] in ("{", "["):

@@ -150,6 +150,11 @@ class Network:
             driver={"peer": self.signaling.peer, "name": self.signaling.name, "can": sorted(self.signaling.can)},
         )
 
+    def cut_links(self) -> None:
+        """Ends all connections; the links stay, and make new ones."""
+        if self._links is not None:
+            self._links.cut()
+
     async def link(self, peer: PeerId) -> None:
         """Makes the link to a peer where there is none; raises LinkError, naming the peer and the step that failed."""
         assert self._links is not None

@@ -158,6 +158,11 @@ class Peer:
         assert self._network is not None
         await self._network.signaling.wait_closed()
 
+    def cut_links(self) -> None:
+        """Ends every connection of this peer, to see that nothing is lost by it: the links make new ones at once."""
+        if self._network is not None:
+            self._network.cut_links()
+
     def run(
         self,
         pipeline: Manifest | Path,

@@ -121,6 +121,12 @@ class Links:
         if link is not None and link.suspended:
             link.lose("its connection is gone, and it left the room")
 
+    def cut(self) -> None:
+        """Ends the connection under every link, as a network does that fails; the links go on over new ones."""
+        for link in self._standing.values():
+            if link.carrier is not None and link.carrier.connection is not None:
+                self._spawn(link.carrier.connection.close())
+
     async def relay(self, sender: PeerId, data: object) -> None:
         """Takes what signaling relayed from ``sender`` (docs/wire.md, 6); what makes no sense is ignored."""
         if self._closed:
