@@ -111,6 +111,7 @@ class Driver:
         self._input_ended = False
         self._finished = False
         self._interrupted = False
+        self._holding = False  # until all have made a cut
         self._held: list[tuple[int, int, bytes | None]] = []  # what goes out when a new epoch begins
         self._committed: Inbox | None = None  # of an earlier epoch, with the rest of a seq of which some may be out
         self._turn = 0  # the seq whose results come out now
@@ -146,6 +147,7 @@ class Driver:
         return (
             not self._finished
             and not self._input_ended
+            and not self._holding
             and not (self._errors and self._on_error == "stop")
             and self._retention.has_room
             and all(box.has_room(self.counts.items_in) for box in self._sources.values())
@@ -182,7 +184,7 @@ class Driver:
 
         May be called again before ``resume``.
         """
-        self._interrupted = True
+        self._interrupted, self._holding = True, False
         self._commit()
         if self._committed is None:
             self._out, self._heard = None, 0
@@ -205,13 +207,42 @@ class Driver:
         """Everything is set up as ``placement`` says, at the seq and with the states that ``interrupt`` told."""
         self._interrupted = False
         self._begin(placement, self._first_seq)
+        return self._release()
+
+    def _release(self) -> list[DriverInstruction]:
         held, self._held = self._held, []
         for each in held:
             self._queue(*each)
         return self._send()
 
+    # A planned move
+
+    @property
+    def turn(self) -> int:
+        """The lowest seq whose results are not all out."""
+        return self._turn
+
+    def hold(self) -> int | None:
+        """Where a new step of the plan may begin: above all that was sent. Until ``go_on`` nothing goes out.
+
+        None where all was sent.
+        """
+        if self._input_ended or self._interrupted or self._finished:
+            return None
+        self._holding = True
+        return self.counts.items_in
+
+    def go_on(self) -> Sequence[DriverInstruction]:
+        """All have made the cut, or it was called off."""
+        self._holding = False
+        for box in self._sources.values():
+            box.forget()
+        for port in self._sinks.ports.values():
+            port.forget()
+        return self._release()
+
     def _put(self, seq: int, flags: int, payload: bytes | None) -> list[DriverInstruction]:
-        if self._interrupted:
+        if self._interrupted or self._holding:
             self._held.append((seq, flags, payload))
             return []
         self._queue(seq, flags, payload)

@@ -90,10 +90,26 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class HandOver:
+    """Tell the driver the state with which a node goes on elsewhere, or, with ``state is None``, why there is none."""
+
+    node: NodeId
+    state: bytes | None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """An instance has done all that was its to do: close it."""
+
+    seat: Seat
+
+
+@dataclass(frozen=True, slots=True)
 class FailRun:
     """The run cannot go on, for a reason that lies outside the engine."""
 
     reason: str
 
 
-Instruction = Call | Recreate | Emit | GiveCredit | ReportError | Checkpoint | FailRun
+Instruction = Call | Recreate | Emit | GiveCredit | ReportError | Checkpoint | HandOver | Retire | FailRun

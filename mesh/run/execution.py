@@ -9,6 +9,8 @@
           LOST ─restore─▶ RESTORING ─replay─▶ REPLAYING ─recreated─▶ READY    (outputs are discarded)
     LOST, … ─broken─▶ BROKEN                              beyond repair: whatever needs a call fails
     READY, RUNNING, BROKEN ─end─▶ ENDED                   the extra seq is out; what still comes in is only consumed
+    READY, BROKEN ─leave─▶ LEFT                           a later step begins, and all before it is out; likewise
+    AWAITING ─restore─▶ RESTORING                         the new place of a stateful node gets the state of the old one
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +19,7 @@ from typing import Final
 
 from mesh.limits import MAX_CAUSE_CHARS, MAX_CHECKPOINT_BYTES
 from mesh.manifest.graph import GraphNode
-from mesh.run.events import Call, Checkpoint, Flag, Frame, Instruction, Op, Recreate, ReportError
+from mesh.run.events import Call, Checkpoint, Flag, Frame, HandOver, Instruction, Op, Recreate, ReportError
 from mesh.run.inbox import Inbox, Input
 from mesh.run.journal import Journal
 from mesh.run.outbox import Outbox
@@ -36,6 +38,8 @@ class State(Enum):
     REPLAYING = auto()
     BROKEN = auto()
     ENDED = auto()
+    LEFT = auto()
+    AWAITING = auto()
 
 
 TRANSITIONS: Final = {
@@ -60,10 +64,13 @@ TRANSITIONS: Final = {
     (State.RESTORING, "broken"): State.BROKEN,
     (State.REPLAYING, "broken"): State.BROKEN,
     (State.BROKEN, "end"): State.ENDED,
+    (State.READY, "leave"): State.LEFT,
+    (State.BROKEN, "leave"): State.LEFT,
+    (State.AWAITING, "restore"): State.RESTORING,
 }
 
 GONE: Final = frozenset(("timeout", "trapped", "crashed"))  # kinds of failure after which the instance is closed
-_FREE: Final = frozenset((State.READY, State.HOLDING, State.BROKEN, State.ENDED))  # no call is under way
+_FREE: Final = frozenset((State.READY, State.HOLDING, State.BROKEN, State.ENDED, State.LEFT))  # no call is under way
 
 
 class NodeExecution:
@@ -82,9 +89,10 @@ class NodeExecution:
         *,
         first_seq: int,
         state: bytes | None,
+        awaits_state: bool = False,
     ) -> None:
         self.node, self.seat, self.inbox, self.outboxes = node, seat, inbox, outboxes
-        self.state = State.READY
+        self.state = State.AWAITING if awaits_state else State.READY
         self._journal = Journal(state) if node.stateful and node.snapshots else None
         self._due: int | None = None  # the checkpoint that is still to be reported
         self._replayed = 0  # inputs of the journal that were given again
@@ -109,6 +117,8 @@ class NodeExecution:
             given = self.inbox.head()
             if self.state is State.BROKEN and self._due is not None:
                 instructions += self._checkpoint(None, self._broken)
+            elif self.state in (State.READY, State.BROKEN) and self._leaves():
+                instructions += self._leave(None, self._broken)
             elif given is None or not all(box.has_room(given.seq) for box in self.outboxes.values()):
                 break
             elif self.state is State.HOLDING:
@@ -145,7 +155,7 @@ class NodeExecution:
         return Call(self.seat, op, payload)
 
     def _wants_snapshot(self) -> bool:
-        return self._journal is not None and (self._due is not None or self._journal.is_full)
+        return self._journal is not None and (self._due is not None or self._journal.is_full or self._leaves())
 
     def _wants_finish(self, given: Input) -> bool:
         return self.node.finishes and _is_last(given)
@@ -229,7 +239,7 @@ class NodeExecution:
         if self.state is State.SAVING and not gone and self._journal is not None:
             self._to("answered")
             self._journal.spoiled(f"its snapshot failed: {cause}")
-            return self._checkpoint(None, self._journal.fault)
+            return self._report_state(None, self._journal.fault)
         what = {State.SAVING: "was lost making a snapshot", State.LOST: "could not be made anew"}
         return self._break(f"it {what.get(self.state, 'could not be brought back to its state')}: {cause}")
 
@@ -299,14 +309,49 @@ class NodeExecution:
             return []
         self._journal.saved(snapshot)
         if len(snapshot) > MAX_CHECKPOINT_BYTES:
-            return self._checkpoint(None, f"its state has {len(snapshot)} bytes, more than {MAX_CHECKPOINT_BYTES}")
-        return self._checkpoint(snapshot, "")
+            fault = f"its state has {len(snapshot)} bytes, more than {MAX_CHECKPOINT_BYTES}"
+            return self._report_state(None, fault)
+        return self._report_state(snapshot, "")
+
+    def _report_state(self, state: bytes | None, fault: str) -> list[Instruction]:
+        """At a checkpoint, and when the node goes on elsewhere."""
+        reported = self._checkpoint(state, fault)
+        return [*reported, *self._leave(state, fault)] if self._leaves() else reported
 
     def _checkpoint(self, state: bytes | None, fault: str) -> list[Instruction]:
         if self._due is None:
             return []
         seq, self._due = self._due, None
         return [Checkpoint(self.node.id, seq, state, fault[:MAX_CAUSE_CHARS])]
+
+    # A planned move
+
+    def _leaves(self) -> bool:
+        """Whether all that is served here is out, because a later step of the plan begins."""
+        return self.seat.until is not None and self.seat.first(self._seq) is None
+
+    def _leave(self, state: bytes | None, fault: str) -> list[Instruction]:
+        self._to("leave")
+        return [HandOver(self.node.id, state, fault[:MAX_CAUSE_CHARS])] if self.node.stateful else []
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of what was served here is still on its way, in or out."""
+        ports, boxes = self.inbox.ports.values(), self.outboxes.values()
+        return self.state is State.LEFT and all(port.is_over for port in ports) and all(box.is_drained for box in boxes)
+
+    def forget(self) -> None:
+        """Drops what the placement has forgotten."""
+        for port in self.inbox.ports.values():
+            port.forget()
+        for box in self.outboxes.values():
+            box.forget()
+
+    def arrived(self, state: bytes) -> list[Instruction]:
+        """The state of the place that the node had before."""
+        self._journal = Journal(state)
+        self._to("restore")
+        return [Call(self.seat, "restore", state)]
 
 
 def _is_last(given: Input) -> bool:

@@ -15,8 +15,8 @@ from types import MappingProxyType
 from mesh.errors import ProtocolError
 from mesh.ids import NodeId, PeerId
 from mesh.limits import EDGE_CREDIT_BYTES
-from mesh.manifest.graph import Edge, Graph, GraphNode
-from mesh.run.events import Emit, Frame, GiveCredit, Instruction
+from mesh.manifest.graph import Edge, Graph
+from mesh.run.events import Emit, Frame, GiveCredit, Instruction, Retire
 from mesh.run.execution import NodeExecution, State
 from mesh.run.inbox import Gather, Port, Stream
 from mesh.run.outbox import Outbox
@@ -39,7 +39,7 @@ class Fragment:
         states: Mapping[NodeId, bytes] = MappingProxyType({}),
         credit_bytes: int = EDGE_CREDIT_BYTES,
     ) -> None:
-        self._graph, self._placement = graph, placement
+        self._graph, self._placement, self._me = graph, placement, me
         self._first_seq = first_seq
         self._credit_bytes = credit_bytes
         self._inbound: defaultdict[NodeId | None, dict[int, Edge]] = defaultdict(dict)
@@ -47,12 +47,12 @@ class Fragment:
         for number, edge in enumerate(graph.edges):
             self._inbound[edge.target][number] = edge
             self._outbound[edge.source][number] = edge
-        nodes = {node.id: node for node in graph.nodes}
-        self._instances = {
-            seat: self._execution(nodes[seat.node], seat, states.get(seat.node)) for seat in placement.seats(me)
-        }
+        self._nodes = {node.id: node for node in graph.nodes}
+        self._retired: set[Seat] = set()
+        self._instances = {seat: self._execution(seat, states.get(seat.node)) for seat in placement.seats(me)}
 
-    def _execution(self, node: GraphNode, seat: Seat, state: bytes | None) -> NodeExecution:
+    def _execution(self, seat: Seat, state: bytes | None, *, moved: bool = False) -> NodeExecution:
+        node = self._nodes[seat.node]
         edges, credit = self._inbound[node.id], self._credit_bytes
         ports = [
             Port(self._placement, number, seat, first_seq=self._first_seq, credit_bytes=credit) for number in edges
@@ -62,7 +62,31 @@ class Fragment:
             number: Outbox(self._placement, number, drops=edge.overflow == "drop_oldest", credit_bytes=credit)
             for number, edge in self._outbound[node.id].items()
         }
-        return NodeExecution(node, seat, inbox, outboxes, first_seq=self._first_seq, state=state)
+        awaits = moved and node.stateful
+        return NodeExecution(node, seat, inbox, outboxes, first_seq=self._first_seq, state=state, awaits_state=awaits)
+
+    # A planned move
+
+    def cut(self) -> list[Instruction]:
+        """The placement has a new step: new instances begin, and the old ones leave when they are through."""
+        before = self._instances
+        self._instances = {
+            seat: before.get(seat) or self._execution(seat, None, moved=True)
+            for seat in self._placement.seats(self._me)
+        }
+        self._retired &= self._instances.keys()
+        instructions: list[Instruction] = []
+        for each in self._instances.values():
+            each.forget()
+            self._settle(each, instructions)
+        return instructions
+
+    def arrived(self, seat: Seat, state: bytes) -> list[Instruction]:
+        """A stateful node goes on here, in this state. Raises ProtocolError("bad-message") where it has begun."""
+        execution = self._instances[seat]
+        if execution.state is not State.AWAITING:
+            raise ProtocolError("bad-message", f"node {seat.node!r} awaits no state here")
+        return self._settle(execution, execution.arrived(state))
 
     # From the network
 
@@ -154,6 +178,9 @@ class Fragment:
             instructions += execution.advance()
             for neighbour in (*self._send(execution, instructions), *self._give_back(execution, instructions)):
                 todo[neighbour] = None
+            if execution.seat.until is not None and execution.is_over and execution.seat not in self._retired:
+                self._retired.add(execution.seat)
+                instructions.append(Retire(execution.seat))
         return instructions
 
     def _send(self, execution: NodeExecution, instructions: list[Instruction]) -> list[NodeExecution]:

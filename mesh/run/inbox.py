@@ -50,10 +50,10 @@ class Port:
     The strands of an edge run at their own pace; ``head`` goes from one to the other as the seqs do. Memory is bounded
     by the credit of each.
 
-    No deadlock: let s be the lowest seq of a run that is not finished. In every strand the seqs ascend, and those below
-    s are consumed everywhere; so their credit has been given back, s is the next to go on its strand, and ``head`` of
-    its port wants nothing else first. Later seqs hold credit of strands that s does not need, or come behind s in its
-    own. So whoever has s may send it, down to the sinks.
+    No deadlock: let s be the lowest seq of which anything is still to be sent or consumed anywhere. Every strand has
+    its seqs in ascending order, and what is below s is consumed, so its credit has come back: s is the next to go on
+    each of its strands, and ``head`` of each of its ports wants nothing else first. Later seqs hold credit of other
+    strands only, or come behind s in its own. So whoever has s may send it, down to the sinks.
     """
 
     def __init__(
@@ -113,6 +113,15 @@ class Port:
         if strand.outstanding and strand.outstanding + cost(frame) > self._credit_bytes:
             return f"beyond the credit of {self._credit_bytes} bytes"
         return ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether everything that the seat serves was consumed."""
+        return self._turn is None or self._seat.first(self._turn) is None
+
+    def forget(self) -> None:
+        """Drops the strands from seats that the placement has forgotten."""
+        self._strands = {seat: each for seat, each in self._strands.items() if self._placement.knows(seat)}
 
     def head(self) -> Frame | None:
         """The frame whose turn it is, if it is there."""

@@ -51,6 +51,15 @@ class Outbox:
         return self._drops and ended and len(strand.waiting) < RUN_WINDOW_SEQS
 
     @property
+    def is_drained(self) -> bool:
+        """Whether nothing waits to be sent."""
+        return not self._going and not any(strand.waiting for strand in self._strands.values())
+
+    def forget(self) -> None:
+        """Drops the strands to seats that the placement has forgotten."""
+        self._strands = {seat: each for seat, each in self._strands.items() if self._placement.knows(seat)}
+
+    @property
     def outstanding(self) -> int:
         """Bytes taken over for which no credit came back."""
         return sum(each.outstanding + sum(map(cost, each.waiting)) for each in self._strands.values())

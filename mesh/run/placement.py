@@ -73,12 +73,33 @@ class Placement:
     def from_plan(cls, graph: Graph, driver: PeerId, plan: object) -> "Placement":
         """Reads a plan that came from outside; raises ProtocolError("bad-message")."""
         try:
-            steps = [_step(graph, step) for step in cast(Mapping[str, Any], plan)["steps"]]
+            steps = [_step(graph, each["from_seq"], each["nodes"]) for each in cast(Mapping[str, Any], plan)["steps"]]
             if not steps or steps[0][0] != 0 or sorted({start for start, _ in steps}) != [start for start, _ in steps]:
                 raise ValueError("steps must begin at seq 0 and ascend")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ProtocolError("bad-message", f"not a plan: {error}") from None
         return cls(graph, driver, steps)
+
+    def proposed(self, nodes: object) -> Step:
+        """Reads the places of a step to come, for ``cut``; raises ProtocolError("bad-message")."""
+        try:
+            _, step = _step(self._graph, 0, cast(Mapping[str, Any], nodes))
+            moved = {node: seats for node, seats in step.items() if _places(seats) != _places(self._turns[node][-1])}
+            mute = [each.id for each in self._graph.nodes if each.id in moved and each.stateful and not each.snapshots]
+            if mute:
+                raise ValueError(f"node {mute[0]!r} keeps state and makes no snapshots, so it stays")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ProtocolError("bad-message", f"not a step: {error}") from None
+        return moved
+
+    def cut(self, since: int, step: Step) -> None:
+        """From ``since`` on, which is above all that was sent, the nodes of ``step`` are where it says.
+
+        All below the cut before this one is over everywhere; where it was served is forgotten.
+        """
+        for turns in self._turns.values():
+            del turns[:-1]
+        self._add(since, step)
 
     def _add(self, since: int, step: Step) -> None:
         """A node that stays where it was keeps its instances."""
@@ -88,7 +109,18 @@ class Placement:
                 continue
             for seat in turns[-1] if turns else ():
                 seat.until = since
+            for seat in seats:
+                seat.since = since
             turns.append(seats)
+
+    def remembers(self, edge: int, seq: int) -> bool:
+        """Whether both ends of a seq on an edge are still known."""
+        ends = (self._graph.edges[edge].source, self._graph.edges[edge].target)
+        return all(self._turns[node][0][0].since <= seq for node in ends if node is not None)
+
+    def knows(self, seat: Seat) -> bool:
+        """Whether a seat is one of these."""
+        return seat is self._end or any(seat in seats for seats in self._turns[seat.node])
 
     def seat(self, node: NodeId | None, seq: int) -> Seat:
         """Where a seq is served; without a node, at the driver, who sits at both ends of every graph."""
@@ -152,22 +184,22 @@ def _places(seats: tuple[Seat, ...]) -> list[tuple[PeerId, RuntimeName]]:
     return [(seat.peer, seat.runtime) for seat in seats]
 
 
-def _step(graph: Graph, step: Mapping[str, Any]) -> tuple[int, Step]:
-    start, nodes = step["from_seq"], step["nodes"]
-    if type(start) is not int or start < 0 or set(nodes) != {node.id for node in graph.nodes}:
+def _step(graph: Graph, since: int, nodes: Mapping[str, Any]) -> tuple[int, Step]:
+    if type(since) is not int or since < 0 or set(nodes) != {node.id for node in graph.nodes}:
         raise ValueError("a step needs from_seq and a place for every node")
-    seats = {node.id: _seats(node.id, start, nodes[node.id]["on"]) for node in graph.nodes}
+    seats = {node.id: _seats(node.id, nodes[node.id]["on"]) for node in graph.nodes}
     shared = [node.id for node in graph.nodes if node.stateful and len(seats[node.id]) > 1]
     if shared:
         raise ValueError(f"node {shared[0]!r} keeps state and has several places")
-    return start, seats
+    return since, seats
 
 
-def _seats(node: NodeId, since: int, on: list[Mapping[str, Any]]) -> tuple[Seat, ...]:
+def _seats(node: NodeId, on: list[Mapping[str, Any]]) -> tuple[Seat, ...]:
     if not 1 <= len(on) <= MAX_REPLICAS:
         raise ValueError(f"a node has 1 to {MAX_REPLICAS} places")
     if any(seat["runtime"] not in get_args(RuntimeName) for seat in on):
         raise ValueError("unknown runtime")
     return tuple(
-        Seat(node, PeerId(str(seat["peer"])), seat["runtime"], since, index, len(on)) for index, seat in enumerate(on)
+        Seat(node, PeerId(str(seat["peer"])), seat["runtime"], index=index, share=len(on))
+        for index, seat in enumerate(on)
     )

@@ -1,11 +1,12 @@
 """A run on imagined peers: a driver and several fragments, every delivery and every call in an order of the seed.
 
-A crash takes one fragment away. The others go on in the old epoch until all of them are set up anew, and what they sent
-until then arrives whenever it may: it must be fenced off.
+A move changes places while the run goes on. A crash takes one fragment away: the others go on in the old epoch until
+all of them are set up anew, and what they sent until then arrives whenever it may: it must be fenced off.
 """
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
 
 from imagined_nodes import Outcome, finish, process
@@ -13,9 +14,9 @@ from imagined_nodes import Outcome, finish, process
 from mesh.ids import PeerId
 from mesh.manifest.graph import Graph, GraphNode
 from mesh.run.driver import Driver, Failure, Finished, Result, SeqFailed
-from mesh.run.events import Call, Checkpoint, Emit, GiveCredit, Recreate, ReportError
+from mesh.run.events import Call, Checkpoint, Emit, GiveCredit, HandOver, Recreate, ReportError, Retire
 from mesh.run.fragment import Fragment
-from mesh.run.placement import Placement
+from mesh.run.placement import Placement, Seat
 from mesh.run.retention import Resumption
 from mesh.values import decode, encode
 
@@ -47,6 +48,23 @@ class Instance:
         return given, more
 
 
+@dataclass(frozen=True)
+class Cut:
+    """Tells a peer of a new step, and comes back when it knows."""
+
+    since: int
+    places: dict[str, object]
+
+
+@dataclass
+class Move:
+    """The one under way: who does not know of it yet, and how many instances are not through."""
+
+    since: int
+    missing: set[PeerId]
+    retiring: int
+
+
 class Simulation:
     """``run`` to the end; then ``results``, ``failures`` and ``finished`` say what came of it."""
 
@@ -59,11 +77,13 @@ class Simulation:
         stop: bool,
         credit_bytes: int,
         crashes: Sequence[int] = (),
+        moves: Sequence[int] = (),
     ) -> None:
-        """``crashes``: after how many steps each of them comes, counted from the one before."""
+        """``crashes``, ``moves``: after how many steps each of them comes, counted from the one before."""
         self._random = random
         self._graph, self._credit_bytes = graph, credit_bytes
-        self._crashes = deque(crashes)
+        self._crashes, self._moves = deque(crashes), deque(moves)
+        self.moved = 0
         self._nodes = {node.id: node for node in graph.nodes}
         self._items = deque(items)
         self.epoch = self._fragments_epoch = 1
@@ -85,23 +105,34 @@ class Simulation:
     def _set_up(self, resumption: Resumption) -> None:
         """Fresh fragments of all nodes, on peers drawn anew; of some nodes several instances."""
         self._peers = [PeerId(f"p{number}") for number in range(self._random.randint(1, 4))]
-        nodes = {name: {"on": self._seats(node)} for name, node in self._nodes.items()}
-        self.placement = Placement.from_plan(self._graph, HOME, {"steps": [{"from_seq": 0, "nodes": nodes}]})
-        self.fragments = {
-            peer: Fragment(
-                self._graph,
-                self.placement,
-                peer,
-                first_seq=resumption.first_seq,
-                states=resumption.states,
-                credit_bytes=self._credit_bytes,
-            )
-            for peer in self._peers
-        }
-        self._instances = {seat: Instance(self._nodes[seat.node], self._random) for seat in self.placement.seats()}
-        for seat, instance in self._instances.items():
-            if seat.node in resumption.states:
-                instance.state = decode(resumption.states[seat.node])
+        self._places = {name: {"on": self._seats(node)} for name, node in self._nodes.items()}
+        self.placement = self._placement()
+        self.placements = {HOME: self.placement}
+        self.fragments: dict[PeerId, Fragment] = {}
+        self._instances: dict[Seat, Instance] = {}
+        self._move: Move | None = None
+        for peer in self._peers:
+            self._begin(peer, resumption)
+
+    def _placement(self) -> Placement:
+        return Placement.from_plan(self._graph, HOME, {"steps": [{"from_seq": 0, "nodes": self._places}]})
+
+    def _begin(self, peer: PeerId, resumption: Resumption) -> None:
+        """Every peer has a placement of its own."""
+        placement = self.placements[peer] = self._placement()
+        first, states = resumption.first_seq, resumption.states
+        self.fragments[peer] = Fragment(
+            self._graph, placement, peer, first_seq=first, states=states, credit_bytes=self._credit_bytes
+        )
+        self._make(placement, peer)
+        for seat in placement.seats(peer):
+            if seat.node in states:
+                self._instances[seat].state = decode(states[seat.node])
+
+    def _make(self, placement: Placement, peer: PeerId) -> None:
+        for seat in placement.seats(peer):
+            if seat not in self._instances:
+                self._instances[seat] = Instance(self._nodes[seat.node], self._random)
 
     def _seats(self, node: GraphNode) -> list[dict[str, str]]:
         count = 1 if node.stateful else self._random.choice((1, 1, 2, 3))
@@ -127,6 +158,7 @@ class Simulation:
                     self._deliver(which)
                 case "resume":
                     self._resume()
+            self._perhaps_move()
             self._perhaps_crash()
         assert self.finished is not None, f"deadlock: {[fragment.states() for fragment in self.fragments.values()]}"
 
@@ -145,6 +177,9 @@ class Simulation:
         if self._crashes[0] > 0:
             return
         self._crashes.popleft()
+        self._crash()
+
+    def _crash(self) -> None:
         if self.driver.fault:
             self._do(self.driver.fail(self.driver.fault))
             return
@@ -152,6 +187,64 @@ class Simulation:
         self._gone.add(self._random.choice(self._peers))
         self._calls = [call for call in self._calls if call.seat.peer not in self._gone]
         self._resumption = self.driver.interrupt()
+
+    def _perhaps_move(self) -> None:
+        """Some nodes go elsewhere, perhaps to peers that had no part in the run."""
+        if not self._moves or self._move or self._resumption or self.finished:
+            return
+        self._moves[0] -= 1
+        if self._moves[0] > 0:
+            return
+        self._moves.popleft()
+        since = self.driver.hold()
+        if since is None:
+            return
+        self._peers.append(PeerId(f"newcomer{len(self._moves)}"))
+        self._begin(self._peers[-1], Resumption(self._random.randint(0, since), {}))
+        places = {name: self._perhaps_moved(node) for name, node in self._nodes.items()}
+        step = self.placement.proposed(places)
+        retiring = sum(len(self.placement.seats_of_last_step()[node]) for node in step)
+        self.placement.cut(since, step)
+        self._places, self._move = places, Move(since, set(self._peers), retiring)
+        for peer in self._peers:
+            self._post("control", HOME, peer, Cut(since, places))
+
+    def _perhaps_moved(self, node: GraphNode) -> dict[str, object]:
+        stays = (node.stateful and not node.snapshots) or self._random.random() < 0.4
+        return self._places[node.id] if stays else {"on": self._seats(node)}
+
+    def _cut(self, peer: PeerId, cut: Cut) -> None:
+        placement = self.placements[peer]
+        placement.cut(cut.since, placement.proposed(cut.places))
+        self._make(placement, peer)
+        self._do(self.fragments[peer].cut(), peer)
+        self._post("control", peer, HOME, cut)
+
+    def _agreed(self, peer: PeerId) -> None:
+        assert self._move is not None
+        self._move.missing.discard(peer)
+        if not self._move.missing:
+            self._do(self.driver.go_on())
+
+    def _handed_over(self, told: HandOver) -> None:
+        assert self._move is not None
+        if told.state is None:
+            self._crash()
+        else:
+            self._post("control", HOME, self.placement.seat(told.node, self._move.since).peer, told)
+
+    def _perhaps_end_move(self) -> None:
+        """When the old places are through, and all of theirs is out, who has no part any more goes."""
+        move = self._move
+        if move is None or move.missing or move.retiring or self.driver.turn < move.since:
+            return
+        self._move = None
+        self.moved += 1
+        staying = {seat.peer for seats in self.placement.seats_of_last_step().values() for seat in seats}
+        for peer in set(self._peers) - staying:
+            assert not any(call.seat.peer == peer for call in self._calls)
+            del self.fragments[peer], self.placements[peer]
+            self._peers.remove(peer)
 
     def _resume(self) -> None:
         assert self._resumption is not None
@@ -173,6 +266,7 @@ class Simulation:
         self.results.append((self._result_out.seq, self._result_out.part, self._result_out.payload))
         self._result_out = None
         self._do(self.driver.taken())
+        self._perhaps_end_move()
 
     def _perform(self, call: Call | Recreate) -> None:
         seat = call.seat
@@ -210,10 +304,13 @@ class Simulation:
                 case Emit(frame):
                     if frame.edge == self._first_source and frame.payload is not None:
                         self._sent.append(frame.seq)
-                    self._post("data", here, self.placement.target(frame.edge, frame.seq).peer, frame)
+                    self._post("data", here, self.placements[here].target(frame.edge, frame.seq).peer, frame)
                 case GiveCredit(edge, seq):
-                    self._post("control", here, self.placement.source(edge, seq).peer, each)
-                case ReportError() | Checkpoint():
+                    self._post("control", here, self.placements[here].source(edge, seq).peer, each)
+                case Retire(seat):
+                    del self._instances[seat]
+                    self._post("control", here, HOME, each)
+                case ReportError() | Checkpoint() | HandOver():
                     self._post("control", here, HOME, each)
                 case Result():
                     assert self._result_out is None
@@ -234,8 +331,22 @@ class Simulation:
         epoch, message = self._lanes[lane].popleft()
         if epoch != (self.epoch if target == HOME else self._fragments_epoch) or (target in self._gone):
             return
+        if target not in self.placements:  # it has no part any more
+            assert isinstance(message, GiveCredit)
+            return
         place = self.driver if target == HOME else self.fragments[target]
         match message:
+            case Cut():
+                self._agreed(source) if target == HOME else self._cut(target, message)
+            case Retire():
+                assert self._move is not None
+                self._move.retiring -= 1
+            case HandOver() if target == HOME:
+                self._handed_over(message)
+            case HandOver(node, state):
+                self._do(self.fragments[target].arrived(self.placements[target].seat(node, 1 << 60), state), target)
+            case GiveCredit(edge, seq) if not self.placements[target].remembers(edge, seq):
+                pass
             case ReportError(node, seq, kind, cause):
                 self._do(self.driver.error(node, seq, kind, cause, source))
             case Checkpoint(node, seq, state, fault):
@@ -244,3 +355,4 @@ class Simulation:
                 self._do(place.credit(edge, seq, amount), target)
             case frame:
                 self._do(place.frame(frame), target)
+        self._perhaps_end_move()

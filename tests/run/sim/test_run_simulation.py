@@ -31,9 +31,9 @@ def simulation(
 def assert_nothing_left(run: Simulation) -> None:
     """Who got the last seq has ended, nothing waits, all credit came back (but the driver's last: nobody needs it)."""
     last = run.driver.counts.items_in
-    for fragment in run.fragments.values():
+    for peer, fragment in run.fragments.items():
         for seat, state in fragment.states().items():
-            assert state is (State.ENDED if run.placement.seat(seat.node, last) is seat else State.READY)
+            assert state is (State.ENDED if run.placements[peer].seat(seat.node, last) is seat else State.READY)
         assert not any(fragment.queued().values())
         assert not any(amount for edge, amount in fragment.outstanding().items() if edge not in run.sink_edges)
     assert not any(run.driver.outstanding().values())
