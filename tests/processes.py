@@ -71,10 +71,11 @@ class Process:
 
 
 class Room:
-    """A signaling server of its own and the workers that a test starts in it."""
+    """A signaling server of its own and the workers that a test starts in it; ``arguments`` are the server's."""
 
-    def __init__(self) -> None:
-        self.server = Process("signal", "--port", "0", "--json")
+    def __init__(self, *arguments: object) -> None:
+        self._arguments = arguments
+        self.server = Process("signal", "--port", "0", "--json", *arguments)
         hello = self.server.ready()
         self.url: str = hello["url"]
         self.dashboard: str = hello["dashboard"]
@@ -87,6 +88,12 @@ class Room:
         self.workers[name] = process
         assert process.ready()["name"] == name
         return process
+
+    def restart(self) -> None:
+        """Starts another server in the place of the one that was killed; the invites stay those of before."""
+        self.server.end()
+        self.server = Process("signal", "--port", self.url.rpartition(":")[2], "--json", *self._arguments)
+        assert self.server.ready()["url"] == self.url
 
     def close(self) -> None:
         for process in (*self.workers.values(), self.server):

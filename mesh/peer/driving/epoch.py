@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mesh.errors import LinkError, RunError
 from mesh.ids import DRIVER, NodeId, PeerId, RunId
 from mesh.limits import SETUP_TIMEOUT_S
 from mesh.manifest.graph import Graph, to_value
+from mesh.peer.driving.spares import spares
 from mesh.peer.site import Ends, Outside, RunKey, Site
 from mesh.protocol import messages
 from mesh.run.driver import OnError
@@ -48,6 +50,7 @@ class Epoch:
         self.workers = self.placement.peers() - {peer.id}
         self.names = {worker: peer.name_of(worker) for worker in self.workers} | {peer.id: DRIVER}
         self._peer, self._key, self._owner = peer, key, owner
+        self._spares = spares(plan["why"], workers={*self.workers, peer.id})
         self._resumption = resumption
         self._body = {
             "graph": to_value(graph),
@@ -79,6 +82,13 @@ class Epoch:
                     group.create_task(self._start(worker))
         except ExceptionGroup as errors:
             raise RunError(str(errors.exceptions[0])) from errors.exceptions[0]
+        self._peer.background(self._link_to_spares())
+
+    async def _link_to_spares(self) -> None:
+        """One after the other, not to disturb the run, and whoever cannot be linked to is no spare."""
+        for peer in self._spares:
+            with suppress(LinkError):
+                await self._peer.link_to(peer)
 
     async def _start(self, worker: PeerId) -> None:
         """START, and the worker's READY. Who cannot be linked to after a loss is most likely lost too."""

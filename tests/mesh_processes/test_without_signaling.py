@@ -1,0 +1,60 @@
+"""The signaling server is killed within a stream, stays away while a worker is killed too, and comes back."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from processes import Room, mesh, results, until
+from streams import Stream, pipeline, worker
+
+NUMBERS = range(1000)
+DOUBLE = {"id": "double", "node_type": "Multiply", "params": {"factor": 2}}
+PLUS = {"id": "plus", "node_type": "Add", "params": {"addend": 1}}
+WORKERS = {  # the only one for its type, but for dan, who can take bea's place
+    "ada": ("aiortc", "Delay"),
+    "bea": ("wrtc", "Multiply"),
+    "cy": ("aiortc", "Add"),
+    "dan": ("wrtc", "Multiply"),
+}
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    made = Room("--state", tmp_path / "state")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def clients(room: Room) -> int:
+    with urlopen(f"{room.url}/healthz") as answer:
+        return int(json.load(answer)["clients"])
+
+
+def test_a_stream_outlives_the_server_and_then_a_worker(room: Room, tmp_path: Path) -> None:
+    for name, (engine, node_type) in WORKERS.items():
+        worker(room, name, "--engine", engine, "--allow", node_type)
+    path = pipeline(tmp_path, DOUBLE, PLUS, seconds=0.005)
+    stream = Stream(room, path, NUMBERS)
+    stream.take(100)
+    room.server.kill()
+    stream.take(200)
+    lost = room.workers.pop("bea")
+    lost.kill()
+    lost.end()
+    assert stream.take_all() == [2 * number + 1 for number in NUMBERS]
+    receipt = stream.receipt()
+    assert [epoch["placement"] for epoch in receipt["epochs"]] == [
+        {"slow": ["ada"], "double": ["bea"], "plus": ["cy"]},
+        {"slow": ["ada"], "double": ["dan"], "plus": ["cy"]},
+    ]
+    assert receipt["link_bytes"]["ada->dan"] > 0  # over links that were negotiated through the driver
+    assert receipt["link_bytes"]["dan->cy"] > 0
+
+    room.restart()
+    until(lambda: clients(room) == len(room.workers), seconds=5)
+    again = mesh("run", path, "--join", room.invites["submit"], "--input", "[1, 2, 3]")
+    assert results(again) == [3, 5, 7]
