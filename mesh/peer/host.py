@@ -70,6 +70,8 @@ class Host:
         self._execute = execute
         self._instances: dict[Seat, Instance] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._due: deque[Call | Recreate] = deque()
+        self._starting = False
         self._closed = False
         self._states = resumption.states
         first, states = resumption.first_seq, resumption.states
@@ -109,26 +111,36 @@ class Host:
         """Starts calls, after everything else was passed on, in order."""
         if self._closed:
             return
-        calls: list[Coroutine[None, None, None]] = []
         others: list[Instruction] = []
         for instruction in instructions:
-            match instruction:
-                case Call():
-                    calls.append(self._call(instruction))
-                case Recreate(seat):
-                    calls.append(self._recreate(seat))
-                case _:
-                    others.append(instruction)
+            if isinstance(instruction, Call | Recreate):
+                self._due.append(instruction)
+            else:
+                others.append(instruction)
         if others:
             self._execute(others)
-        for work in calls:
-            self._start(work)
+        self._start_due()
+
+    def _start_due(self) -> None:
+        """In a loop rather than by recursion: a call may be answered at once, and bring the next."""
+        if self._starting:
+            return
+        self._starting = True
+        try:
+            while self._due and not self._closed:
+                due = self._due.popleft()
+                self._start(self._call(due) if isinstance(due, Call) else self._recreate(due.seat))
+        finally:
+            self._starting = False
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         # eager: the runtime should have the call before this turn of the loop ends
         task = asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        if task.done():
+            self._ended(task)
+        else:
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

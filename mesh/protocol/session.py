@@ -131,11 +131,12 @@ class Session:
 
     def next_frame(self, lane: Lane) -> bytes | None:
         """The next frame for the lane's channel; None if there is nothing that may go now."""
-        records = self._small_records(lane)
+        chunks: list[Record] = []
         room = MAX_FRAME_BYTES - _SMALL_RECORDS_BYTES
         while room > CHUNK_BYTES and (chunk := self._next_chunk(lane, room - CHUNK_BYTES)) is not None:
-            records.append(chunk)
+            chunks.append(chunk)
             room -= CHUNK_BYTES + len(chunk.data)
+        records = self._small_records(lane, along=bool(chunks)) + chunks
         return encode_frame(records) if records else None
 
     def receive(self, lane: Lane, frame: bytes, now: float) -> list[Event]:
@@ -149,7 +150,8 @@ class Session:
             self._ack_at = now + ACK_AFTER_S
         return events
 
-    def _small_records(self, lane: Lane) -> list[Record]:
+    def _small_records(self, lane: Lane, *, along: bool) -> list[Record]:
+        """An ACK that is not due yet goes along with what goes anyway."""
         records: list[Record] = []
         if lane is Lane.CONTROL:
             if self._resume_due:
@@ -159,8 +161,9 @@ class Session:
             if self._pong is not None:
                 records.append(Pong(self._pong))
             self._resume_due, self._ping_due, self._pong = False, False, None
-        if self._in[lane].ack_due:
-            records.append(self._in[lane].ack())
+        inbound = self._in[lane]
+        if inbound.ack_due or (along and inbound.unacknowledged):
+            records.append(inbound.ack())
         return records
 
     def _next_chunk(self, lane: Lane, room: int) -> Chunk | None:

@@ -116,6 +116,8 @@ class Guest(Core):
         self._trap_address = ctypes.byref(self._trap)
         self._functions: dict[str, Any] = {}
         self._memory: Any = None
+        self._origin = 0  # of its memory, in ours
+        self._length = 0  # of its memory, when we last had to look
 
     def start(self) -> None:
         """Instantiates the module, which runs its start function."""
@@ -128,6 +130,7 @@ class Guest(Core):
                 self._functions[name] = ctypes.byref(export._func)
             elif isinstance(export, wasmtime.Memory):
                 self._memory = ctypes.byref(export._memory)
+                self._origin = int(_memory_data(self._context, self._memory))
 
     def interrupt(self, reason: NodeError) -> None:
         """Ends what the guest computes, and all that it is asked later, with ``reason``."""
@@ -160,11 +163,12 @@ class Guest(Core):
         ctypes.memmove(self._locate(address, len(data)), data, len(data))
 
     def _locate(self, address: int, size: int) -> int:
-        """Where ``size`` bytes of the guest's memory are in ours. It may move at each call."""
-        length = _memory_size(self._context, self._memory)
-        if address + size > length:
-            raise broken(f"{size} bytes at {address:#x} are outside of the memory's {length}")
-        return int(_memory_data(self._context, self._memory)) + address
+        """Where ``size`` bytes of the guest's memory are in ours. It may grow at each call, and never moves."""
+        if address + size > self._length:
+            self._length = _memory_size(self._context, self._memory)
+            if address + size > self._length:
+                raise broken(f"{size} bytes at {address:#x} are outside of the memory's {self._length}")
+        return self._origin + address
 
     def _epoch(self, _context: Any, _data: Any, delta: Any, kind: Any) -> int:
         """wasmtime calls it in the guest's thread when the epoch has grown; the address of an error ends the guest."""
@@ -186,6 +190,7 @@ def engine() -> wasmtime.Engine:
     config.wasm_threads = False
     config.wasm_memory64 = False
     config.wasm_multi_memory = False
+    config.memory_may_move = False
     with suppress(wasmtime.WasmtimeError):  # without a home, compiled code is not kept for the next process
         config.cache = True
     return wasmtime.Engine(config)

@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from mesh.nodes.steps import Steps
 from mesh.runtimes.base import Answer, Instance, Runtime
 from mesh.runtimes.canonical import World
 from mesh.runtimes.guest import Code, Guest, refusal
+from mesh.runtimes.shortcut import OVERRUN, Jobs, Shortcut
 
 MODULES: Final = Path(__file__).parent.parent / "_assets" / "nodes"
 _log = logging.getLogger(__name__)
@@ -129,11 +131,13 @@ class WasmInstance(Instance):
 
     def __init__(self, code: Code, node: GraphNode) -> None:
         self._node = node
+        self._code = code
         self._guest = Guest(code)
         self._steps = Steps()
         self._loop = asyncio.get_running_loop()
         self._gone = self._loop.create_future()
-        self._jobs: SimpleQueue[tuple[asyncio.Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._jobs: Jobs = SimpleQueue()
+        self._shortcut = None if node.stateful or node.arity == "many" else Shortcut(self._loop, self._jobs)
         threading.Thread(target=self._serve, name=f"wasm {node.id}", daemon=True).start()
 
     async def start(self) -> None:
@@ -141,7 +145,31 @@ class WasmInstance(Instance):
         await self._call(self._start, SETUP_TIMEOUT_S)
 
     async def process(self, payload: bytes) -> Answer:
+        shortcut = self._shortcut
+        if shortcut is not None and shortcut.is_open(len(payload)) and not self._guest.interruption:
+            answer = self._process_here(shortcut, payload)
+            if answer is not None:
+                return answer
+            self._guest.close()
+            self._guest = Guest(self._code)
+            await self._call(self._start, SETUP_TIMEOUT_S)
         return await self._call(partial(self._process, payload), self._node.timeout_s)
+
+    def _process_here(self, shortcut: Shortcut, payload: bytes) -> Answer | None:
+        """In the thread of the event loop. None: it took too long, and the guest was given up."""
+        shortcut.enter(self._guest)
+        answer = None
+        try:
+            answer = self._process(payload)
+        except NodeError as error:
+            if self._guest.interruption is not OVERRUN:
+                if isinstance(error, NodeCrashed):
+                    self._end()
+                raise
+        finally:
+            overrun = self._guest.interruption is OVERRUN
+            shortcut.leave(overrun=overrun)
+        return None if overrun else answer
 
     async def next(self) -> Answer:
         return await self._call(self._next, self._node.timeout_s)
@@ -166,7 +194,7 @@ class WasmInstance(Instance):
         future: asyncio.Future[T] = self._loop.create_future()
         late = NodeTimeout(f"it took longer than {timeout_s:g} s")
         timer = self._loop.call_later(timeout_s, self._guest.interrupt, late)
-        self._jobs.put((future, operation))
+        self._jobs.put(partial(self._do, future, operation))
         try:
             answer = await future
             if self._guest.interruption:
@@ -185,16 +213,19 @@ class WasmInstance(Instance):
     # what follows runs in the thread
 
     def _serve(self) -> None:
-        while job := self._jobs.get():
-            future, operation = job
-            answer, error = None, None
-            try:
-                answer = operation()
-            except Exception as raised:
-                error = raised
-            self._tell(_settle, future, answer, error)
+        next_job = self._jobs.get if self._shortcut is None else self._shortcut.next_job
+        while job := next_job():
+            job()
         self._guest.close()
         self._tell(_settle, self._gone, None, None)
+
+    def _do(self, future: asyncio.Future[Any], operation: Callable[[], Any]) -> None:
+        answer, error = None, None
+        try:
+            answer = operation()
+        except Exception as raised:
+            error = raised
+        self._tell(_settle, future, answer, error)
 
     def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -208,7 +239,10 @@ class WasmInstance(Instance):
     def _process(self, payload: bytes) -> Answer:
         if self._node.arity == "many":
             return self._begin(partial(self._world.process, payload))
+        began = time.thread_time()
         part = self._checked(self._world.process(payload))
+        if self._shortcut is not None:
+            self._shortcut.took(time.thread_time() - began)
         if part is None and self._node.arity == "one":
             raise NodeError("it answered no part, but its arity is one", kind="answer")
         return Answer(() if part is None else (part,))

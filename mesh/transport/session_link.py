@@ -63,6 +63,7 @@ class SessionLink(Link, Receiver):
         self._finish: asyncio.Task[None] | None = None
         self._sent = dict.fromkeys(Lane, 0)
         self._received = dict.fromkeys(Lane, 0)
+        self._buffered = dict.fromkeys(Lane, 0)  # by the channel, at most: what it has sent since is not taken off
         self._path: Path = "unknown"
 
     # Link
@@ -117,6 +118,7 @@ class SessionLink(Link, Receiver):
         """The connection that carries the session from now on."""
         self.carrier, carrier.receiver = carrier, self
         self._engine = connection.engine
+        self._buffered = dict.fromkeys(Lane, 0)
         self._look_up = self._spawn(self._watch_path(connection))
         self._pumping = self._loop.call_soon(self._tick)  # what is sent by those who hear of the link goes along
 
@@ -187,7 +189,7 @@ class SessionLink(Link, Receiver):
     def _pump_soon(self) -> None:
         """Not at once: what is sent in the same turn of the loop shares frames."""
         if self._pumping is None and self.carrier is not None:
-            self._pumping = self._loop.call_soon(self._pump)
+            self._pumping = self._loop.call_at(self._loop.time(), self._pump)
 
     def _pump(self) -> None:
         self._pumping = None
@@ -208,14 +210,21 @@ class SessionLink(Link, Receiver):
         self._arm(self._session.deadline)
 
     def _fill(self, carrier: Carrier, connection: Connection, lane: Lane) -> None:
-        while self._session.has_frame(lane) and connection.buffered(lane) <= LANE_HIGH_WATER_BYTES - MAX_FRAME_BYTES:
+        while self._session.has_frame(lane) and self._takes_frame(connection, lane):
             frame = self._session.next_frame(lane)
             if frame is None:
                 break
             carrier.send(lane, frame)
             self._sent[lane] += len(frame)
+            self._buffered[lane] += len(frame)
         if self._session.backlog(lane) <= LANE_HIGH_WATER_BYTES:
             self._room[lane].set()
+
+    def _takes_frame(self, connection: Connection, lane: Lane) -> bool:
+        """The engine is asked only when the lane may be full, since each question can be a trip to its own thread."""
+        if self._buffered[lane] > LANE_HIGH_WATER_BYTES - MAX_FRAME_BYTES:
+            self._buffered[lane] = connection.buffered(lane)
+        return self._buffered[lane] <= LANE_HIGH_WATER_BYTES - MAX_FRAME_BYTES
 
     def _arm(self, deadline: float) -> None:
         if self._timer is not None:

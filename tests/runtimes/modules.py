@@ -58,3 +58,4 @@ def error(address: int, size: int) -> str:
 
 
 LOOP = "(loop $again (br $again)) (unreachable)"
+TRAP = "(unreachable)"

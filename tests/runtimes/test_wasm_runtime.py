@@ -11,7 +11,7 @@ import pytest
 import wasm_vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from modules import LOOP, NONE, SPEC, answer, module
+from modules import LOOP, NONE, SPEC, TRAP, answer, module
 
 from mesh.errors import NodeCrashed, NodeError, NodeTimeout
 from mesh.limits import MAX_CAUSE_CHARS
@@ -21,8 +21,6 @@ from mesh.runtimes.canonical import World
 from mesh.runtimes.guest import Code, Guest
 from mesh.runtimes.wasm import WasmRuntime, load
 from mesh.values import encode
-
-TRAP = "(unreachable)"
 
 
 @pytest.fixture

@@ -108,14 +108,15 @@ export class Session {
 
   /** The next frame for the lane's channel; null if there is nothing that may go now. */
   nextFrame(lane: Lane): Uint8Array<ArrayBuffer> | null {
-    const records = this.smallRecords(lane);
+    const chunks: Record[] = [];
     let room = limits.MAX_FRAME_BYTES - SMALL_RECORDS_BYTES;
     while (room > CHUNK_BYTES && !this.resuming && (lane === Lane.CONTROL || this.greeted)) {
       const chunk = this.out[lane]!.chunk(room - CHUNK_BYTES);
       if (chunk === null) break;
-      records.push(chunk);
+      chunks.push(chunk);
       room -= CHUNK_BYTES + chunk.data.length;
     }
+    const records = [...this.smallRecords(lane, chunks.length > 0), ...chunks];
     return records.length > 0 ? encodeFrame(records) : null;
   }
 
@@ -131,7 +132,8 @@ export class Session {
     return events;
   }
 
-  private smallRecords(lane: Lane): Record[] {
+  /** An ACK that is not due yet goes `along` with what goes anyway. */
+  private smallRecords(lane: Lane, along: boolean): Record[] {
     const records: Record[] = [];
     if (lane === Lane.CONTROL) {
       if (this.resumeDue) {
@@ -144,7 +146,8 @@ export class Session {
       this.pingDue = false;
       this.pong = null;
     }
-    if (this.in[lane]!.ackDue) records.push(this.in[lane]!.ack());
+    const inbound = this.in[lane]!;
+    if (inbound.ackDue || (along && inbound.unacknowledged > 0)) records.push(inbound.ack());
     return records;
   }
 
