@@ -33,6 +33,7 @@ class Member {
       },
       onSuspect: (_link, reason) => this.suspected.push(reason),
       onLost: (_link, reason) => this.lost.push(reason),
+      onResumed: () => undefined,
       onLink: () => undefined,
     });
   }

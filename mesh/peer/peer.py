@@ -314,7 +314,7 @@ class Peer:
 
     def lost(self, peer: PeerId, reason: str, *, died: bool) -> None:
         for run in self._runs.values():
-            run.absence.lost(peer, reason, died=died)
+            run.lost(peer, reason, died=died)
         self._hosting.lost(peer)
 
     def joined(self, peer: PeerId) -> None:

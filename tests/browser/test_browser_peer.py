@@ -1,100 +1,23 @@
 """A real tab in a room with real servers: alone, driving, serving; with the built library as any page would use it."""
 
 import json
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
-from processes import ROOT, Room, mesh, results, until
+from playwright.sync_api import Browser, BrowserContext
+from processes import ROOT, Room, mesh, results
+from screens import chromium, needs_chromium
+from tabs import Tab, node, pipeline
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-LIBRARY = ROOT / "mesh/_assets/page/mesh.js"
-
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")]
-
-# What the tests say to the tab. `start` answers at once, `outcome` waits for the end of that run.
-SCRIPT = """
-    const mesh = await import('/mesh.js');
-    let peer, run, results, began, first;
-    const told = ({ name, message, faults, refusals }) => ({ error: name, message, faults, refusals });
-    globalThis.tab = {
-        async join(invite, options) {
-            began = performance.now();
-            peer = await mesh.Peer.join(invite, options);
-            return { id: peer.id, name: peer.name, types: [...peer.types.keys()] };
-        },
-        start(manifest, items, options) {
-            first = undefined;
-            const failures = [];
-            const onFailure = (failure) => failures.push(failure);
-            run = peer.run(manifest, items.map(mesh.fromJson), { ...options, onFailure });
-            const gathered = [];
-            results = (async () => {
-                let error;
-                try {
-                    for await (const { payload } of run) {
-                        first ??= performance.now() - began;
-                        gathered.push(mesh.toJson(payload));
-                    }
-                } catch (caught) { error = told(caught); }
-                return { results: gathered, failures, ...error, first_ms: first, receipt: await run.receipt };
-            })();
-        },
-        outcome: () => results,
-        cancel: () => run.cancel(),
-        plan: (manifest, pins) => peer.plan(manifest, pins).catch(told),
-        peers: () => [...peer.peers.values()].map(({ name }) => name),
-        links: () => [...peer.links.values()],
-        leave: () => peer.close(),
-    };
-"""
-
-
-class Tab:
-    """A tab in a room."""
-
-    def __init__(self, page: Page, url: str, invite: str, **options: Any) -> None:
-        self.page = page
-        page.on("console", lambda message: print(message.text, file=sys.stderr))
-        page.goto(f"{url}/healthz")  # a page of the server that joins nothing by itself
-        page.evaluate(f"async () => {{ {SCRIPT} }}")
-        self.joined = self.do("join", invite, options)
-
-    def do(self, name: str, *arguments: Any) -> Any:
-        return self.page.evaluate("([name, args]) => tab[name](...args)", [name, list(arguments)])
-
-    def start(self, manifest: str | dict[str, Any], items: list[Any], **options: Any) -> None:
-        text = manifest if isinstance(manifest, str) else json.dumps(manifest)
-        self.do("start", text, [json.dumps(item) for item in items], options)
-
-    def run(self, manifest: str | dict[str, Any], items: list[Any], **options: Any) -> dict[str, Any]:
-        self.start(manifest, items, **options)
-        outcome: dict[str, Any] = self.do("outcome")
-        outcome["results"] = [json.loads(result) for result in outcome["results"]]
-        return outcome
-
-    def sees(self, *names: str) -> None:
-        until(lambda: set(names) <= set(self.do("peers")))
+pytestmark = [pytest.mark.browser, needs_chromium]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    assert LIBRARY.is_file(), "the page is not built: make mesh/_assets/page/index.html"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture
@@ -111,16 +34,6 @@ def tab(context: BrowserContext, room: Room) -> Tab:
 
 def example(name: str) -> str:
     return (ROOT / "examples" / name).read_text()
-
-
-def pipeline(*nodes: dict[str, Any]) -> dict[str, Any]:
-    """A chain; a node is ``{id, node_type, …}``."""
-    connections = [{"from": a["id"], "to": b["id"]} for a, b in pairwise(nodes)]
-    return {"version": "v1", "nodes": list(nodes), "connections": connections}
-
-
-def node(name: str, node_type: str, placement: dict[str, str] | None = None, **params: Any) -> dict[str, Any]:
-    return {"id": name, "node_type": node_type, "params": params, "placement": placement or {}}
 
 
 HELLO = {"text": "Hello WASM", "operations": ["uppercase", "word_count"]}
@@ -263,38 +176,6 @@ def test_a_run_is_cancelled_everywhere_and_the_worker_goes_on(tab: Tab, room: Ro
     assert time.monotonic() - began < 2
     assert (outcome["receipt"]["status"], outcome["message"]) == ("cancelled", "the run was cancelled")
     assert tab.run(pipeline(node("n", "Add", {"peer": "ada"}, addend=1)), [1])["results"] == [2]
-
-
-def test_a_killed_worker_ends_the_run_with_its_name(tab: Tab, room: Room) -> None:
-    worker = room.worker("ada")
-    tab.sees("ada")
-    tab.start(pipeline(node("slow", "Delay", {"peer": "ada"}, seconds=30)), [1])
-    time.sleep(2)
-    worker.kill()
-    killed = time.monotonic()
-    outcome = tab.do("outcome")
-    assert time.monotonic() - killed < 5
-    assert "peer ada was lost" in outcome["message"]
-    assert outcome["receipt"]["status"] == "failed"
-
-
-def test_a_closed_tab_ends_the_run_of_a_python_driver_with_its_name(tab: Tab, room: Room, tmp_path: Path) -> None:
-    path = tmp_path / "slow.json"
-    path.write_text(json.dumps(pipeline(node("slow", "Delay", {"peer": "tab"}, seconds=30))))
-    driver = subprocess.Popen(
-        [sys.executable, "-m", "mesh", "run", str(path), "--join", room.invites["submit"], "--input", "[1]"],
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    until(lambda: len(tab.do("links")) == 1)
-    time.sleep(3)  # until Pyodide is there and the item has reached the node
-    tab.page.close()
-    closed = time.monotonic()
-    _, said = driver.communicate(timeout=30)
-    assert time.monotonic() - closed < 6
-    assert driver.returncode == 1
-    assert "tab" in said
 
 
 def test_faults_and_refusals_reach_the_page(tab: Tab, room: Room) -> None:

@@ -1,13 +1,14 @@
 /** Fragments that this peer runs for other drivers. Only the driver of a run is obeyed, over its proven link. */
 
+import { LinkError } from "../errors";
 import limits from "../generated/limits.json";
-import type { Message } from "../protocol/messages";
-import type { Frame, Instruction, Resumption } from "../run/events";
+import { field, type Message } from "../protocol/messages";
+import type { Instruction, Resumption } from "../run/events";
 import { type Graph, graphFromValue } from "../run/graph";
-import { field, Placement } from "../run/placement";
+import { Placement } from "../run/placement";
 import type { NodeSpec } from "../runtimes/base";
 import { type Runtimes, summaries } from "./host";
-import { type Credit, type Outside, type RunKey, Site } from "./site";
+import { type Outside, type RunKey, Site } from "./site";
 
 /** The driver as its link proves it. */
 export interface Sender {
@@ -71,14 +72,29 @@ export class Hosting implements Outside {
     }
     const names = Object.entries(field(body, "names") ?? {}).map(([peer, called]) => [peer, String(called)] as const);
     this.runs.set(name(key), { site, names: new Map([...(before?.names ?? []), ...names]) });
+    let linked: boolean[];
     try {
       const neighbours = [...site.placement.neighbours(this.home.id)];
-      await Promise.all([site.host.setup(), ...neighbours.map((peer) => this.home.linkTo(peer))]);
+      const linking = Promise.all(neighbours.map((peer) => this.reaches(site, peer)));
+      [linked] = await Promise.all([linking, site.host.setup()]);
     } catch (error) {
       if (this.site(key, epoch) === site) this.stop(key);
       return refuse(error);
     }
-    if (this.site(key, epoch) === site) this.home.post(driver, { type: "READY", driver, run, epoch });
+    const ready = linked.every(Boolean) && this.site(key, epoch) === site; // if not all are linked, the driver plans anew
+    if (ready) this.home.post(driver, { type: "READY", driver, run, epoch });
+  }
+
+  /** Links to a neighbour; where that fails, the driver is told. */
+  private async reaches(site: Site, neighbour: string): Promise<boolean> {
+    try {
+      await this.home.linkTo(neighbour);
+    } catch (error) {
+      if (!(error instanceof LinkError)) throw error;
+      this.unreachable(site, neighbour);
+      return false;
+    }
+    return true;
   }
 
   private makeSite(sender: Sender, key: RunKey, epoch: number, body: unknown): Site {
@@ -138,12 +154,14 @@ export class Hosting implements Outside {
 
   /** A peer is gone: its own runs end here, and those that need it are told to their drivers. */
   lost(peer: string): void {
-    for (const { key, epoch, placement } of this.sites) {
-      if (key.driver === peer) this.stop(key);
-      else if (placement.neighbours(this.home.id).has(peer)) {
-        this.home.post(key.driver, { type: "UNREACHABLE", ...key, epoch, peer });
-      }
+    for (const site of this.sites) {
+      if (site.key.driver === peer) this.stop(site.key);
+      else if (site.placement.neighbours(this.home.id).has(peer)) this.unreachable(site, peer);
     }
+  }
+
+  private unreachable({ key, epoch }: Site, neighbour: string): void {
+    this.home.post(key.driver, { type: "UNREACHABLE", ...key, epoch, peer: neighbour });
   }
 
   close(): void {
@@ -152,12 +170,8 @@ export class Hosting implements Outside {
 
   // What a hosted site sends: frames and credit to its neighbours, everything else to the driver
 
-  sendFrame(site: Site, to: string, frame: Frame): void {
-    this.home.post(to, { type: "PART", ...site.key, epoch: site.epoch, ...frame });
-  }
-
-  sendCredit(site: Site, to: string, { edge, seq, bytes }: Credit): void {
-    this.home.post(to, { type: "CREDIT", ...site.key, epoch: site.epoch, edge, seq, amount: bytes });
+  post(to: string, message: Message): void {
+    this.home.post(to, message);
   }
 
   itemFailed(site: Site, error: Extract<Instruction, { do: "error" }>): void {

@@ -7,20 +7,28 @@ import { decodeMessage, encodeMessage, type Message, type RunMessage } from "../
 import type { PlanAnswer } from "../protocol/signaling";
 import type { Link } from "../transport/link";
 import { Links } from "../transport/links";
-import { SignalingClient } from "../transport/signaling";
+import { type PlanWishes, SignalingClient } from "../transport/signaling";
 import { every } from "../transport/ticker";
 import { Plans } from "./neighbours/plans";
 import { Relays } from "./neighbours/relays";
-import type { LinkStats } from "./types";
+import type { LinkStats, PeerRecord } from "./types";
 
 const MEASURE_MS = 1000;
+/** Why the server says that a peer left: its socket closed, as it does when its process ends. */
+const SOCKET_CLOSED = "closed";
 
 /** What a network tells its peer. */
 export interface Receiver {
   /** A message came; throwing closes the link. */
   received(link: Link, message: RunMessage): void;
+  /** A link lost its connection: its peer is linked again before long, or lost. */
+  suspected(peer: string, reason: string): void;
+  /** A link has a connection: a new link, or one that goes on. */
+  linked(peer: string): void;
   /** A peer cannot be reached any more: its link is gone, or it left the room without one. */
   lost(peer: string, reason: string): void;
+  /** A peer is in the room, perhaps again. */
+  joined(peer: string): void;
   peersChanged(): void;
   linksChanged(): void;
   signalingChanged(state: "connected" | "away"): void;
@@ -49,8 +57,12 @@ export class Network {
   private readonly plans = new Plans((peer, message) => this.post(peer, message));
   /** Lost, and neither linked nor heard of in the registry since. */
   private readonly unreachable = new Set<string>();
+  /** Whose signaling socket closed, while a link to them stood. */
+  private readonly gone = new Set<string>();
   private measuredAt = 0;
   private stopMeasuring = () => {};
+  private readonly leaving = () => this.leave();
+  private readonly hiding = () => this.signaling.beat();
 
   constructor(private readonly options: NetworkOptions) {
     const { invite, key, name, announce, receiver } = options;
@@ -59,10 +71,7 @@ export class Network {
       key,
       announce,
       onRelay: (from, data) => void this.links.relay(from, data),
-      onPresence: (joined, updated, left) => {
-        for (const { peer } of [...joined, ...updated]) this.unreachable.delete(peer);
-        this.presence(left);
-      },
+      onPresence: (joined, updated, left) => this.presence([...joined, ...updated], left),
       onState: (state) => receiver.signalingChanged(state),
       onRefused: (error) => console.error(`this peer is out of the room: ${error.message}`),
       heartbeat: () => this.heartbeat(),
@@ -75,17 +84,18 @@ export class Network {
         this.signaling.reaches(peer) ? this.signaling.relay(peer, data) : this.relays.send(peer, data),
       iceServers: async () => [...options.iceServers, ...(await this.signaling.iceServers())],
       onMessage: (link, lane, data) => this.received(link, decodeMessage(lane, data)),
-      onSuspect: (link) => {
-        if (!this.signaling.peers.has(link.peer)) this.links.left(link.peer); // a process that died has left the room by now
-      },
+      onSuspect: (link, reason) => this.suspect(link, reason),
+      onResumed: (link) => receiver.linked(link.peer),
       onLost: (link, reason) => {
         this.unreachable.add(link.peer);
+        this.gone.delete(link.peer);
         this.measure();
         receiver.lost(link.peer, reason);
       },
       onLink: (link) => {
         this.unreachable.delete(link.peer);
         this.measure();
+        receiver.linked(link.peer);
       },
     });
     this.relays = new Relays({
@@ -101,28 +111,38 @@ export class Network {
   async open(): Promise<void> {
     await this.signaling.connect();
     this.stopMeasuring = every(MEASURE_MS, () => this.measure());
+    addEventListener("pagehide", this.leaving);
+    document.addEventListener("visibilitychange", this.hiding);
   }
 
   async close(): Promise<void> {
+    removeEventListener("pagehide", this.leaving);
+    document.removeEventListener("visibilitychange", this.hiding);
     this.stopMeasuring();
     await this.links.close();
     this.signaling.close();
   }
 
   /** The server's answer; a neighbour's while the server, or the registry behind it, is not all there. */
-  async plan(manifest: string, pins: Record<string, string>, announce: object): Promise<PlanAnswer> {
+  async plan(manifest: string, wishes: PlanWishes): Promise<PlanAnswer> {
     const linked = this.links.connected().map(({ peer }) => peer);
     const planners = linked.filter((peer) => this.signaling.peers.get(peer)?.kind === "server");
     if (this.signaling.settled || planners.length === 0) {
       try {
-        return await this.signaling.plan(manifest, pins, announce);
+        return await this.signaling.plan(manifest, wishes);
       } catch (error) {
         const isAway = error instanceof SignalingError && error.code === "away";
         if (!isAway || planners.length === 0) throw error;
       }
     }
-    const registry = { ...this.signaling.snapshot(), linked };
-    return this.plans.ask({ manifest, pins, without: [...this.unreachable], announce, ...registry }, planners);
+    const without = [...new Set([...(wishes.without ?? []), ...this.unreachable])];
+    return this.plans.ask({ manifest, ...wishes, without, ...this.signaling.snapshot(), linked }, planners);
+  }
+
+  /** The page goes: others should know at once, not when they have heard nothing for long. */
+  private leave(): void {
+    this.links.leave("its page was closed");
+    this.signaling.close();
   }
 
   /** Makes the link to a peer where there is none; rejects with LinkError, naming the peer and the step that failed. */
@@ -148,12 +168,29 @@ export class Network {
     return this.signaling.peers.get(peer)?.name ?? this.links.existing(peer)?.name ?? peer;
   }
 
-  /** A link outlives its signaling: where there is one, its own heartbeat decides. */
-  private presence(left: readonly { peer: string; reason: string }[]): void {
+  /** A connection is rebuilt unless the other process has left the room too: then it died. */
+  private suspect(link: Link, reason: string): void {
+    this.options.receiver.suspected(link.peer, reason);
+    if (this.gone.has(link.peer)) this.links.left(link.peer);
+  }
+
+  /**
+   * A link outlives its signaling: where there is one, its own heartbeat decides. Who was dismissed, for its silence for
+   * example, may come back; whose socket closed most likely died.
+   */
+  private presence(here: readonly PeerRecord[], left: readonly { peer: string; reason: string }[]): void {
     this.options.receiver.peersChanged();
     for (const { peer, reason } of left) {
       if (this.links.existing(peer) === null) this.options.receiver.lost(peer, `it left the room (${reason})`);
-      else this.links.left(peer);
+      else if (reason === SOCKET_CLOSED) {
+        this.gone.add(peer);
+        this.links.left(peer);
+      }
+    }
+    for (const { peer } of here) {
+      this.unreachable.delete(peer);
+      this.gone.delete(peer);
+      this.options.receiver.joined(peer);
     }
   }
 

@@ -7,10 +7,12 @@ import type { NodeSpec, Runtime } from "../runtimes/base";
 import { type PyodideProgress, PyodideRuntime } from "../runtimes/pyodide";
 import { WasmRuntime } from "../runtimes/wasm";
 import type { Link } from "../transport/link";
+import type { Absent } from "./driving/absence";
+import type { Planned } from "./driving/planning";
+import { type Home, type Items, Run } from "./driving/run";
 import type { Runtimes } from "./host";
 import { Hosting, type Home as HostingHome, type Sender, type Start } from "./hosting";
 import { Network, type Receiver } from "./network";
-import { type Home, type Items, type Planned, Run } from "./run";
 import type { RunKey } from "./site";
 import {
   type LinkStats,
@@ -95,8 +97,10 @@ export class Peer extends EventTarget implements PeerApi, Home, HostingHome, Rec
     return this.network.measured;
   }
 
-  async plan(manifest: string, pins: Record<string, string> = {}): Promise<Planned> {
-    const { name, graph, plan, faults, refused } = await this.network.plan(manifest, pins, this.announcement());
+  async plan(manifest: string, pins: Record<string, string> = {}, absent?: Absent): Promise<Planned> {
+    const announce = this.announcement();
+    const answer = await this.network.plan(manifest, { pins, ...absent, announce });
+    const { name, graph, plan, faults, refused } = answer;
     if (faults) throw new ManifestFaults(faults);
     if (refused) throw new PlanRefused(refused.message, refused.refusals);
     return { name: name ?? "", graph: graphFromJson(graph), plan: plan as unknown as Plan };
@@ -208,6 +212,18 @@ export class Peer extends EventTarget implements PeerApi, Home, HostingHome, Rec
   lost(peer: string, reason: string): void {
     for (const run of this.runs.values()) run.lost(peer, reason);
     this.hosting.lost(peer);
+  }
+
+  suspected(peer: string, reason: string): void {
+    for (const run of this.runs.values()) run.absence.suspected(peer, reason);
+  }
+
+  linked(peer: string): void {
+    for (const run of this.runs.values()) run.absence.linked(peer);
+  }
+
+  joined(peer: string): void {
+    for (const run of this.runs.values()) run.absence.joined(peer);
   }
 
   peersChanged(): void {

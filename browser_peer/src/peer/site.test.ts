@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import limits from "../generated/limits.json";
+import type { RunMessage } from "../protocol/messages";
 import { Flag } from "../run/events";
 import type { Edge, Graph } from "../run/graph";
 import { Placement } from "../run/placement";
@@ -30,7 +31,7 @@ const GRAPH: Graph = {
 const at = (peer: string) => ({ on: [{ peer, runtime: "wasm" }], share: "modulo" });
 const PLAN = { epoch: 1, steps: [{ from_seq: 0, nodes: { a: at("ada"), b: at("me") } }] };
 
-function site(sendCredit = (_site: Site, _to: string, _credit: Credit): void => {}): Site {
+function site(post = (_to: string, _message: RunMessage): void => {}): Site {
   return new Site({
     key: { driver: "dora", run: "r" },
     epoch: 1,
@@ -39,8 +40,7 @@ function site(sendCredit = (_site: Site, _to: string, _credit: Credit): void => 
     me: "me",
     runtimes: new Map(),
     outside: {
-      sendFrame: () => {},
-      sendCredit,
+      post,
       itemFailed: () => {},
       stateSaved: () => {},
       runFailed: () => {},
@@ -73,6 +73,7 @@ describe("a site takes from each peer only what the plan lets it send", () => {
 describe("credit for another peer waits for more, for a moment and up to a quarter of the window", () => {
   const paid = vi.fn();
   const credit = (bytes: number): Credit => ({ do: "credit", edge: 0, seq: 0, bytes });
+  const message = (amount: number) => ({ type: "CREDIT", driver: "dora", run: "r", epoch: 1, edge: 0, seq: 0, amount });
   const pay = (to: Site, ...amounts: number[]) => to.execute(amounts.map(credit));
 
   beforeEach(() => void vi.useFakeTimers());
@@ -86,16 +87,16 @@ describe("credit for another peer waits for more, for a moment and up to a quart
     pay(to, 64, 100);
     expect(paid).not.toHaveBeenCalled();
     vi.advanceTimersByTime(limits.CREDIT_AFTER_S * 1e3);
-    expect(paid.mock.calls).toEqual([[to, "ada", credit(164)]]);
+    expect(paid.mock.calls).toEqual([["ada", message(164)]]);
     pay(to, 7);
     vi.advanceTimersByTime(limits.CREDIT_AFTER_S * 1e3);
-    expect(paid).toHaveBeenLastCalledWith(to, "ada", credit(7));
+    expect(paid).toHaveBeenLastCalledWith("ada", message(7));
   });
 
   it("a large amount goes at once, with what waited, and nothing twice", () => {
     const to = site(paid);
     pay(to, 64, limits.CREDIT_EVERY_BYTES);
-    expect(paid.mock.calls).toEqual([[to, "ada", credit(limits.CREDIT_EVERY_BYTES + 64)]]);
+    expect(paid.mock.calls).toEqual([["ada", message(limits.CREDIT_EVERY_BYTES + 64)]]);
     vi.runAllTimers();
     expect(paid).toHaveBeenCalledTimes(1);
   });

@@ -1,6 +1,7 @@
 /** A run on this peer: its fragment, its place in the plan, and the way of every frame and credit in and out. */
 
 import limits from "../generated/limits.json";
+import type { Message } from "../protocol/messages";
 import { BEGINNING, type Frame, type Instruction, type Resumption } from "../run/events";
 import type { Graph } from "../run/graph";
 import type { Placement } from "../run/placement";
@@ -22,8 +23,8 @@ export interface Ends {
 
 /** What a site needs of the rest of the mesh. */
 export interface Outside {
-  sendFrame(site: Site, to: string, frame: Frame): void;
-  sendCredit(site: Site, to: string, credit: Credit): void;
+  /** Sends in order, without waiting. */
+  post(to: string, message: Message): void;
   itemFailed(site: Site, error: Extract<Instruction, { do: "error" }>): void;
   stateSaved(site: Site, saved: Extract<Instruction, { do: "checkpoint" }>): void;
   runFailed(site: Site, reason: string): void;
@@ -106,7 +107,7 @@ export class Site {
       this.deliveries.push(() => this.takeFrame(frame));
     } else {
       this.sent.set(to, (this.sent.get(to) ?? 0) + (frame.payload?.length ?? 0));
-      this.options.outside.sendFrame(this, to, frame);
+      this.options.outside.post(to, { type: "PART", ...this.key, epoch: this.epoch, ...frame });
     }
   }
 
@@ -129,9 +130,10 @@ export class Site {
   }
 
   private pay(strand: string): void {
-    const credit = this.owed.get(strand)!;
+    const { edge, seq, bytes } = this.owed.get(strand)!;
     this.owed.delete(strand);
-    this.options.outside.sendCredit(this, this.placement.source(credit.edge, credit.seq).peer, credit);
+    const to = this.placement.source(edge, seq).peer;
+    this.options.outside.post(to, { type: "CREDIT", ...this.key, epoch: this.epoch, edge, seq, amount: bytes });
   }
 
   /** Local deliveries in a loop rather than by recursion: a long chain of nodes must not end in a deep stack. */

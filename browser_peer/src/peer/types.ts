@@ -1,5 +1,6 @@
 /** What the page and other users of the library see of a peer. The class `Peer` (peer/peer.ts) implements `PeerApi`. */
 
+import type { NodeTimes } from "../protocol/messages";
 import type { Graph, Plan } from "../run/graph";
 import type { NodeSpec } from "../runtimes/base";
 import type { Path } from "../transport/ice";
@@ -50,10 +51,19 @@ export interface ItemFailure {
   cause: string;
 }
 
-export interface NodeTimes {
-  count: number;
-  p50: number;
-  p95: number;
+export type { NodeTimes };
+
+/** Why an epoch of a run began, and who ran what in it, by name. */
+export interface EpochRecord {
+  epoch: number;
+  reason: string;
+  placement: Record<string, string[]>;
+}
+
+/** A part of a run is absent: `nodes` need another peer that can run them. */
+export interface Trouble {
+  reason: string;
+  nodes: string[];
 }
 
 /** A snapshot of a run in progress, sent at most four times a second and at its end. */
@@ -64,6 +74,11 @@ export interface RunProgress {
   results_out: number;
   in_flight: number;
   errors: number;
+  replayed: number;
+  duplicates_dropped: number;
+  epochs: EpochRecord[];
+  /** Until there is another plan, or who was only silent is back. */
+  trouble: Trouble | null;
   node_ms: Record<string, NodeTimes>;
   elapsed_ms: number;
 }
@@ -75,9 +90,10 @@ export interface Receipt {
   items_in: number;
   results_out: number;
   seqs: { done: number; filtered: number; failed: number };
+  dropped: number;
   replayed: number;
   duplicates_dropped: number;
-  epochs: { epoch: number; reason: string; placement: Record<string, string[]> }[];
+  epochs: EpochRecord[];
   execution_order: string[];
   node_ms: Record<string, NodeTimes>;
   link_bytes: Record<string, number>;
@@ -90,6 +106,8 @@ export interface RunOptions {
   signal?: AbortSignal;
   pins?: Record<string, string>;
   onProgress?: (progress: RunProgress) => void;
+  /** The run goes by this plan from now on: once at its start, and again after each loss. */
+  onPlan?: (planned: { graph: Graph; plan: Plan }) => void;
   onFailure?: (failure: ItemFailure) => void;
 }
 

@@ -120,3 +120,67 @@ export function decodeMessage(lane: Lane, data: Uint8Array): Message {
   }
   return message as unknown as Message;
 }
+
+// The bodies of what workers send
+
+/** Times of one node's calls, in milliseconds. */
+export interface NodeTimes {
+  count: number;
+  p50: number;
+  p95: number;
+}
+
+/** A STATS_REPLY: by node, and bytes by link, since an epoch. */
+export interface WorkerStats {
+  since: number;
+  nodes: Record<string, NodeTimes>;
+  links: Record<string, number>;
+}
+
+/** Node, seq, kind and cause of an ERROR. */
+export function readError(body: Body): [string, number, string, string] {
+  const [node, seq, kind, cause] = ["node", "seq", "kind", "cause"].map((name) => field(body, name));
+  if (typeof node !== "string" || typeof seq !== "number" || typeof kind !== "string" || typeof cause !== "string") {
+    throw new ProtocolError("bad-message", "an error needs node, seq, kind and cause");
+  }
+  return [node, seq, kind, cause];
+}
+
+/** Node, seq, state and fault of a CHECKPOINT. */
+export function readCheckpoint(body: Body): [string, number, Uint8Array | null, string] {
+  const [node, seq, state, fault] = ["node", "seq", "state", "fault"].map((name) => field(body, name));
+  if (
+    typeof node !== "string" ||
+    typeof seq !== "number" ||
+    !(state === null || state instanceof Uint8Array) ||
+    typeof fault !== "string"
+  ) {
+    throw new ProtocolError("bad-message", "a checkpoint needs node, seq, state and fault");
+  }
+  return [node, seq, state, fault];
+}
+
+export function readStats(body: Body): WorkerStats {
+  const [since, nodes, links] = ["since", "nodes", "links"].map((name) => field(body, name));
+  if (!isNumber(since) || !isMap(nodes, isTimes) || !isMap(links, isNumber)) {
+    throw new ProtocolError("bad-message", "times need since, nodes: {id: {count, p50, p95}} and links: {a->b: bytes}");
+  }
+  return { since, nodes, links };
+}
+
+const isNumber = (value: unknown): value is number => typeof value === "number";
+
+function isTimes(value: unknown): value is NodeTimes {
+  return ["count", "p50", "p95"].every((name) => isNumber(field(value, name)));
+}
+
+function isMap<Value>(value: unknown, holds: (value: unknown) => value is Value): value is Record<string, Value> {
+  return typeof value === "object" && value !== null && Object.values(value).every(holds);
+}
+
+/** An own field of what should be a map; undefined where there is none. */
+export function field(value: unknown, name: string): unknown {
+  return typeof value === "object" && value !== null && Object.hasOwn(value, name)
+    ? (value as Record<string, unknown>)[name]
+    : undefined;
+}

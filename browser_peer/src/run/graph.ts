@@ -86,6 +86,11 @@ export function graphFromJson(json: unknown): Graph {
   return graphFromValue({ ...fields, nodes });
 }
 
+/** Whether two graphs are one pipeline, compiled alike. */
+export function sameGraph(one: Graph, other: Graph): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
+}
+
 function readNode(value: unknown): GraphNode {
   const fields = record(value, "nodes");
   if (!(fields.params instanceof Uint8Array)) throw new Error("nodes: params must be an encoded map");

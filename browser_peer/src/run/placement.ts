@@ -6,6 +6,7 @@
  */
 
 import limits from "../generated/limits.json";
+import { field } from "../protocol/messages";
 import type { Graph, RuntimeName } from "./graph";
 
 const RUNTIMES: readonly string[] = ["wasm", "python", "pyodide"] satisfies RuntimeName[];
@@ -185,11 +186,4 @@ function checkedSeats(node: string, since: number, place: unknown): Seat[] {
     }
     return new Seat(node, peer, runtime as RuntimeName, since, index, on.length);
   });
-}
-
-/** An own field of what should be a map; undefined where there is none. */
-export function field(value: unknown, name: string): unknown {
-  return typeof value === "object" && value !== null && Object.hasOwn(value, name)
-    ? (value as Record<string, unknown>)[name]
-    : undefined;
 }

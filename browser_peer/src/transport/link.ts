@@ -103,12 +103,17 @@ export class Link implements Receiver {
     if (this.gone === null && !this.session.settled) {
       await within(limits.CLOSE_TIMEOUT_S, new Promise<void>((resolve) => (this.settled = resolve)));
     }
-    if (this.gone === null) {
-      this.carrier?.sayClose("closed", "the other side closed the link");
-      this.finished = this.carrier?.finish() ?? Promise.resolve();
-      this.lose("this side closed the link");
-    }
+    this.leave("the other side closed the link");
     await this.finished;
+  }
+
+  /** Closes at once; what was sent may be lost. The other side hears `text`. */
+  leave(text: string): void {
+    this.closing = true;
+    if (this.gone !== null) return;
+    this.carrier?.sayClose("closed", text);
+    this.finished = this.carrier?.finish() ?? Promise.resolve();
+    this.lose("this side closed the link");
   }
 
   // Connections

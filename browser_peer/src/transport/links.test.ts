@@ -122,6 +122,7 @@ class Member {
       },
       onSuspect: (link, reason) => this.suspected.push(`${link.peer[0]}: ${reason}`),
       onLost: (link, reason) => this.lost.push(`${link.peer[0]}: ${reason}`),
+      onResumed: () => undefined,
       onLink: (link) => this.linked.push(link),
     });
   }

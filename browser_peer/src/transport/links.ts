@@ -34,6 +34,8 @@ export interface LinksOptions {
    * for at once, or is lost after RESUME_TIMEOUT_S.
    */
   onSuspect(link: Link, reason: string): void;
+  /** A link goes on, over a new connection. */
+  onResumed(link: Link): void;
   /** A link is gone, not by `close`; there are no more messages of it. */
   onLost(link: Link, reason: string): void;
   /** There is a new link, made by either side; comes before its first message. */
@@ -98,6 +100,12 @@ export class Links {
     await Promise.all(Array.from(this.standing.values(), (link) => link.close()));
   }
 
+  /** Closes every link at once. */
+  leave(text: string): void {
+    this.closed = true;
+    for (const link of this.standing.values()) link.leave(text);
+  }
+
   // Making a link
 
   /** The making of a link or connection to `peer`; the one with the smaller id offers. */
@@ -149,6 +157,7 @@ export class Links {
     if (remote.resumed && before !== null) {
       before.resumeOn(carrier, connection);
       making.succeed(before);
+      this.options.onResumed(before);
       return;
     }
     const link = this.newLink(remote, carrier.ends.session);

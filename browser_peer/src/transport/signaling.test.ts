@@ -207,7 +207,7 @@ describe("a server that goes away", () => {
 describe("questions", () => {
   it("get their plan, or the error", async () => {
     const [signaling, socket] = await joined();
-    const plans = [signaling.plan("a"), signaling.plan("b", { n: "ada" })];
+    const plans = [signaling.plan("a"), signaling.plan("b", { pins: { n: "ada" } })];
     expect(socket.sent.slice(2).map(({ id }) => id)).toEqual([1, 2]);
     socket.say({ type: "plan", id: 2, faults: [{ path: "version", message: "missing" }] });
     socket.say({ type: "error", id: 1, code: "busy", message: "wait" });

@@ -44,6 +44,17 @@ export interface SignalingOptions {
   open?: (url: string) => Socket;
 }
 
+export interface PlanWishes {
+  /** Node → name of the peer that must run it. */
+  pins?: Record<string, string>;
+  /** Ids of peers that are left out. */
+  without?: string[];
+  /** Pairs of ids that are never neighbours. */
+  apart?: [string, string][];
+  /** What this peer offers to its own run. */
+  announce?: object;
+}
+
 /** A place in a room. After `connect` it stays there, across restarts of the server, until `close` or a refusal. */
 export class SignalingClient {
   /** The registry of the others, by id. */
@@ -118,11 +129,11 @@ export class SignalingClient {
     this.send({ type: "relay", to, data });
   }
 
-  /** Asks for a plan; `announce` is what this peer offers to its own run. Rejects with SignalingError. */
-  async plan(manifest: string, pins: Record<string, string> = {}, announce?: object): Promise<PlanAnswer> {
+  /** Asks for a plan. Rejects with SignalingError. */
+  async plan(manifest: string, wishes: PlanWishes = {}): Promise<PlanAnswer> {
     const id = ++this.nextPlan;
     const answer = new Deferred<PlanAnswer>();
-    this.send({ type: "plan", id, manifest, pins, announce });
+    this.send({ type: "plan", id, manifest, ...wishes });
     this.plans.set(id, answer);
     return this.within(answer, limits.PLAN_TIMEOUT_S * 1000).finally(() => this.plans.delete(id));
   }
@@ -263,7 +274,7 @@ export class SignalingClient {
   }
 
   /** A heartbeat; where nothing has come for long, it asks for an answer, and at last gives the connection up. */
-  private beat(): void {
+  beat(): void {
     const silence = performance.now() - this.heardAt;
     if (silence > TIMEOUT_MS) {
       this.live?.close();

@@ -10,6 +10,10 @@ function progress(elapsed_ms: number, items_in: number, count: number): RunProgr
     results_out: items_in,
     in_flight: 0,
     errors: 0,
+    replayed: 0,
+    duplicates_dropped: 0,
+    epochs: [],
+    trouble: null,
     node_ms: { a: { count, p50: 5, p95: 6 } },
     elapsed_ms,
   };

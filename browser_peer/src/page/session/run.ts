@@ -11,6 +11,10 @@ const NOTHING_YET: RunProgress = {
   results_out: 0,
   in_flight: 0,
   errors: 0,
+  replayed: 0,
+  duplicates_dropped: 0,
+  epochs: [],
+  trouble: null,
   node_ms: {},
   elapsed_ms: 0,
 };

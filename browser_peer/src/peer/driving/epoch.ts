@@ -1,0 +1,199 @@
+/** One epoch of a run, as its driver sees it: who runs what, this peer's own part, and the setting up of all parts. */
+
+import { Deferred } from "../../deferred";
+import { LinkError } from "../../errors";
+import limits from "../../generated/limits.json";
+import type { RunMessage as Message } from "../../protocol/messages";
+import type { OnError } from "../../run/driver";
+import type { Resumption } from "../../run/events";
+import type { Graph, Plan } from "../../run/graph";
+import { Placement } from "../../run/placement";
+import type { Runtimes } from "../host";
+import { type Ends, type Outside, type RunKey, Site } from "../site";
+import { RunError } from "../types";
+import type { Absence } from "./absence";
+import { spares } from "./planning";
+
+/** What people call the submitter in placements and links. */
+export const DRIVER = "driver";
+
+/** What an epoch needs of its peer. */
+export interface Home {
+  readonly id: string;
+  readonly runtimes: Runtimes;
+  linkTo(peer: string): Promise<void>;
+  post(peer: string, message: Message): void;
+  nameOf(peer: string): string;
+  /** What calls took here (ms), by node type and runtime. */
+  learn(costs: Record<string, Record<string, number>>): void;
+}
+
+/** The run. */
+export interface Owner extends Ends, Outside {
+  /** All workers can be reached now. */
+  linked(): void;
+  readonly absence: Absence;
+}
+
+export interface EpochOptions {
+  key: RunKey;
+  graph: Graph;
+  /** It has the number of the epoch. */
+  plan: Plan;
+  /** Why it begins. */
+  reason: string;
+  resumption: Resumption;
+  onError: OnError;
+  owner: Owner;
+  before: Epoch | undefined;
+}
+
+export class Epoch {
+  readonly number: number;
+  readonly reason: string;
+  readonly placement: Placement;
+  readonly workers: ReadonlySet<string>;
+  /** Every peer of the epoch by its id, as they were when it began: a peer that left has no name any more. */
+  readonly names: ReadonlyMap<string, string>;
+  readonly site: Site;
+  private readonly ready = new Map<string, Deferred<void>>();
+  private late: ReturnType<typeof setTimeout> | undefined;
+  private closed = false;
+
+  constructor(
+    private readonly home: Home,
+    private readonly options: EpochOptions,
+  ) {
+    const { key, graph, plan, resumption, owner, before } = options;
+    this.number = plan.epoch;
+    this.reason = options.reason;
+    this.placement = Placement.fromPlan(graph, home.id, plan);
+    this.workers = new Set([...this.placement.peers()].filter((peer) => peer !== home.id));
+    this.names = new Map([
+      ...Array.from(this.workers, (peer) => [peer, home.nameOf(peer)] as const),
+      [home.id, DRIVER],
+    ]);
+    for (const worker of this.workers) this.ready.set(worker, new Deferred());
+    for (const { promise } of this.ready.values()) promise.catch(() => undefined); // one may be refused after another
+    this.site = new Site({
+      key,
+      epoch: this.number,
+      graph,
+      placement: this.placement,
+      me: home.id,
+      runtimes: home.runtimes,
+      outside: owner,
+      ends: owner,
+      resumption,
+      before: before?.site,
+    });
+  }
+
+  /** All parts at once; rejects where one of them cannot be set up. */
+  async setUp(): Promise<void> {
+    await Promise.all([this.site.host.setup(), this.startWorkers()]);
+    void this.linkToSpares();
+  }
+
+  /** One after the other, not to disturb the run, and whoever cannot be linked to is no spare. */
+  private async linkToSpares(): Promise<void> {
+    const known = new Set([...this.workers, this.home.id]);
+    for (const peer of spares(this.options.plan.why, known)) await this.home.linkTo(peer).catch(() => undefined);
+  }
+
+  /** START, and every worker's READY. */
+  private async startWorkers(): Promise<void> {
+    await Promise.all(Array.from(this.workers, (worker) => this.link(worker)));
+    if (this.closed) return;
+    this.options.owner.linked();
+    for (const worker of this.workers) this.start(worker);
+    this.late = setTimeout(() => {
+      const refusal = `did not set up its nodes within ${limits.SETUP_TIMEOUT_S} s`;
+      for (const worker of this.workers) this.fail(worker, refusal);
+    }, limits.SETUP_TIMEOUT_S * 1000);
+    await Promise.all(Array.from(this.ready.values(), ({ promise }) => promise)).finally(() => clearTimeout(this.late));
+  }
+
+  /** Who cannot be linked to after a loss is most likely lost too. */
+  private async link(worker: string): Promise<void> {
+    try {
+      await this.home.linkTo(worker);
+    } catch (error) {
+      if (this.number === 1 || !(error instanceof LinkError)) throw error;
+      if (!this.closed) this.options.owner.absence.lost(worker, error.message);
+    }
+  }
+
+  private start(worker: string): void {
+    const { graph, plan, onError, resumption } = this.options;
+    const mine = new Set(this.nodesOn([worker]));
+    const body = {
+      graph,
+      plan: { epoch: this.number, steps: plan.steps },
+      names: Object.fromEntries(this.names),
+      on_error: onError,
+      from_seq: resumption.firstSeq,
+      states: Object.fromEntries([...resumption.states].filter(([node]) => mine.has(node))),
+    };
+    this.home.post(worker, { type: "START", ...this.address(), body });
+  }
+
+  /** What a worker says of its part; throws where it is none of its to send. */
+  receive(worker: string, message: Message): void {
+    switch (message.type) {
+      case "READY":
+        this.ready.get(worker)?.resolve();
+        break;
+      case "REFUSED":
+        this.fail(worker, `refused: ${message.text}`);
+        break;
+      case "CREDIT":
+        this.site.receiveCredit(worker, message.edge, message.seq, message.amount);
+        break;
+      case "PART":
+        this.site.receiveFrame(worker, message);
+        break;
+      default:
+        throw new Error(`a ${message.type} is not a worker's to send`);
+    }
+  }
+
+  /** Its nodes cannot be set up there; `why` follows its name. */
+  private fail(worker: string, why: string): void {
+    this.ready.get(worker)?.reject(new RunError(`${this.names.get(worker)} ${why}`));
+  }
+
+  /** Frees what these workers hold of the run. */
+  stop(workers: Iterable<string>, text: string): void {
+    for (const worker of workers) this.home.post(worker, { type: "STOP", ...this.address(), text });
+  }
+
+  /** Ends this peer's own part. */
+  close(): void {
+    this.closed = true;
+    clearTimeout(this.late);
+    this.site.close();
+    this.home.learn(this.site.host.costs());
+  }
+
+  /** How messages of this epoch begin. */
+  address(): RunKey & { epoch: number } {
+    return { ...this.options.key, epoch: this.number };
+  }
+
+  /** What these peers run. */
+  nodesOn(peers: readonly string[]): string[] {
+    return [...new Set(peers.flatMap((peer) => this.placement.seats(peer).map(({ node }) => node)))];
+  }
+
+  /** For people. */
+  workerNames(): string {
+    return Array.from(this.workers, (worker) => this.names.get(worker)).join(", ");
+  }
+
+  /** The names of the peers that run each node. */
+  seats(): Record<string, string[]> {
+    const places = Object.entries(this.options.plan.steps.at(-1)!.nodes);
+    return Object.fromEntries(places.map(([node, { on }]) => [node, on.map(({ peer }) => this.names.get(peer)!)]));
+  }
+}

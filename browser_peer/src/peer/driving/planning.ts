@@ -1,0 +1,54 @@
+/** Plans, how a run that lost a part of itself finds another, and whom it may need later. */
+
+import { SignalingError } from "../../errors";
+import limits from "../../generated/limits.json";
+import type { Graph, Plan } from "../../run/graph";
+import { ManifestFaults, PlanRefused, RunError } from "../types";
+
+/** What is to be run, and where; `name` is the pipeline's. */
+export interface Planned {
+  graph: Graph;
+  plan: Plan;
+  name: string;
+}
+
+/** What may change while the run waits: a node type may be gone with its only peer. */
+const PASSING = [ManifestFaults, PlanRefused, SignalingError];
+
+/** Why another plan is wanted (empty: it is not any more), and the nodes that this hits. */
+export interface Trouble {
+  reason(): string;
+  nodes(): string[];
+}
+
+/** Waits for somebody who fits; undefined where meanwhile the trouble is over. Rejects with RunError where nobody comes. */
+export async function planAnew(ask: () => Promise<Planned>, trouble: Trouble): Promise<Planned | undefined> {
+  const deadline = performance.now() + limits.REPLACEMENT_TIMEOUT_S * 1e3;
+  for (let reason = trouble.reason(); reason !== ""; reason = trouble.reason()) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!PASSING.some((kind) => error instanceof kind)) throw error;
+      if (performance.now() > deadline) {
+        const waited = `no peer took over within ${limits.REPLACEMENT_TIMEOUT_S} s`;
+        const nodes = trouble.nodes().join(", ");
+        throw new RunError(`${reason}; ${waited} what it ran (${nodes}): ${(error as Error).message}`);
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, limits.REPLAN_INTERVAL_S * 1e3));
+  }
+  return undefined;
+}
+
+/**
+ * Peers that fit a node of a plan and are no workers: every node's best first, MAX_SPARE_LINKS. Links to them, made while the
+ * signaling server is there, outlive its absence.
+ */
+export function spares(why: Plan["why"], workers: ReadonlySet<string>): string[] {
+  const fitting = Object.values(why).map((candidates) =>
+    candidates.filter(({ peer, lacks }) => lacks.length === 0 && !workers.has(peer)).map(({ peer }) => peer),
+  );
+  const deepest = Math.max(0, ...fitting.map((peers) => peers.length));
+  const ranks = Array.from({ length: deepest }, (_, rank) => fitting.flatMap((peers) => peers[rank] ?? []));
+  return [...new Set(ranks.flat())].slice(0, limits.MAX_SPARE_LINKS);
+}

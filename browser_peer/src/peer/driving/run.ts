@@ -1,0 +1,421 @@
+/**
+ * A run that this peer drives: plan, start everywhere, feed, gather, receipt; as in mesh/peer/driving/run.py.
+ *
+ * The loss of a worker begins a new epoch: a new plan without it, everything set up anew, and what was not finished again.
+ */
+
+import { Changes } from "../../deferred";
+import limits from "../../generated/limits.json";
+import { toHex } from "../../protocol/grants";
+import {
+  type RunMessage as Message,
+  readCheckpoint,
+  readError,
+  readStats,
+  type WorkerStats,
+} from "../../protocol/messages";
+import { type Counts, Driver, type DriverInstruction, type Failure, NO_COUNTS } from "../../run/driver";
+import { BEGINNING, type Frame, type Instruction, type Resumption } from "../../run/events";
+import { type Graph, type Plan, sameGraph } from "../../run/graph";
+import type { RunKey, Site } from "../site";
+import {
+  type ItemFailure,
+  type Receipt,
+  type Result,
+  RunError,
+  type RunHandle,
+  type RunOptions,
+  type RunProgress,
+} from "../types";
+import { Absence, type Absent } from "./absence";
+import { DRIVER, Epoch, type Home as EpochHome, type Owner } from "./epoch";
+import { type Planned, planAnew, type Trouble } from "./planning";
+import { type Account, progressOf, receiptOf, reportOf } from "./receipt";
+import { Stats } from "./stats";
+
+/** Between two questions for the workers' times. */
+const STATS_MS = 1000;
+const PROGRESS_MS = 250;
+
+export type Items = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+
+/** What a run needs of its peer. */
+export interface Home extends EpochHome {
+  /** Rejects with ManifestFaults, PlanRefused or SignalingError. */
+  plan(manifest: string, pins: Record<string, string>, absent?: Absent): Promise<Planned>;
+  report(run: object): void;
+  ended(run: Run): void;
+}
+
+export class Run implements RunHandle, Account, Trouble, Owner {
+  readonly id: string;
+  readonly key: RunKey;
+  readonly planned: Promise<Planned>;
+  readonly receipt: Promise<Receipt>;
+  private readonly started = performance.now();
+  readonly failures: ItemFailure[] = [];
+  state: RunProgress["state"] = "planning";
+  detail = "asking for a plan";
+  error: Error | undefined;
+  name = "";
+  graph: Graph | undefined;
+  private driver: Driver | undefined;
+  readonly epochs: Epoch[] = [];
+  private readonly stats: Stats;
+  /** The present epoch is set up; until then nothing of the run moves. */
+  private stands = false;
+  private result: Result | undefined;
+  private readonly changes = new Changes();
+  readonly absence = new Absence(() => this.changes.happen());
+  private closed = false;
+
+  constructor(
+    private readonly home: Home,
+    private readonly manifest: string,
+    private readonly items: Items,
+    private readonly options: RunOptions = {},
+  ) {
+    this.id = toHex(crypto.getRandomValues(new Uint8Array(6)));
+    this.key = { driver: home.id, run: this.id };
+    this.stats = new Stats(this.key, (peer, message) => home.post(peer, message));
+    this.planned = home.plan(manifest, options.pins ?? {});
+    this.planned.catch(() => {}); // whoever iterates gets the error as well
+    options.signal?.addEventListener("abort", () => this.cancel(), { once: true });
+    if (options.signal?.aborted) this.cancel();
+    this.receipt = this.course();
+  }
+
+  // For the application
+
+  /** Results in (seq, part) order; leaving the loop early cancels the run. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Result> {
+    try {
+      while (true) {
+        while (this.result === undefined && !this.closed) await this.changes.happened;
+        if (this.result === undefined) break;
+        const result = this.result;
+        this.result = undefined;
+        if (!this.over) this.carryOut(this.driver!.taken());
+        yield result;
+      }
+      if (this.error !== undefined) throw this.error;
+    } finally {
+      this.cancel();
+    }
+  }
+
+  /** Ends the run everywhere; what is queued for it is dropped. Nothing happens where it is over. */
+  cancel(): void {
+    this.end("cancelled", new RunError("the run was cancelled"));
+  }
+
+  // The course of the run
+
+  private async course(): Promise<Receipt> {
+    const ticking = setInterval(() => this.tell(), PROGRESS_MS);
+    const asking = setInterval(() => this.state === "running" && this.stats.ask(this.epoch!.workers), STATS_MS);
+    try {
+      await this.prepare();
+      this.enter("running", "");
+      if (!this.over) void this.feed();
+      while (!this.over) await (this.reason() ? this.recover() : this.changes.happened);
+    } catch (error) {
+      this.end("failed", asError(error));
+    }
+    clearInterval(ticking);
+    clearInterval(asking);
+    return this.close();
+  }
+
+  /** The first plan, and the first epoch. */
+  private async prepare(): Promise<void> {
+    const planned = await this.unlessOver(this.planned);
+    if (planned === undefined) return;
+    this.name = planned.name;
+    this.graph = planned.graph;
+    const epoch = this.nextEpoch(planned.plan, "start", BEGINNING);
+    this.driver = new Driver(planned.graph, epoch.placement, { onError: this.options.onError ?? "stop" });
+    this.driver.interrupt(); // nothing goes out before the epoch stands
+    this.enter("connecting", epoch.workerNames());
+    await this.setUp(epoch);
+  }
+
+  /** Nothing moves from here on, until it is set up. */
+  private nextEpoch(plan: Plan, reason: string, resumption: Resumption): Epoch {
+    this.stands = false;
+    const numbered = { ...plan, epoch: this.epochs.length + 1 };
+    const epoch = new Epoch(this.home, {
+      key: this.key,
+      graph: this.graph!,
+      plan: numbered,
+      reason,
+      resumption,
+      onError: this.options.onError ?? "stop",
+      owner: this,
+      before: this.epoch,
+    });
+    this.epochs.push(epoch);
+    this.absence.began(epoch);
+    this.options.onPlan?.({ graph: this.graph!, plan: numbered });
+    return epoch;
+  }
+
+  /** Leaves it where a worker is absent meanwhile; rejects where a part cannot be set up. */
+  private async setUp(epoch: Epoch): Promise<void> {
+    try {
+      await this.changes.unless(() => this.over || this.reason() !== "", epoch.setUp());
+    } catch (error) {
+      if (this.reason() === "") throw error;
+    }
+    if (this.over) return;
+    if (this.reason()) {
+      this.absence.lose(this.reason());
+      return;
+    }
+    this.stands = true;
+    this.carryOut(this.driver!.resume(epoch.placement));
+    this.tell();
+  }
+
+  linked(): void {
+    if (this.state === "connecting") this.enter("loading", this.epoch!.workerNames());
+  }
+
+  // Who is absent
+
+  /** Why the present epoch should not go on as it is; a run that could not begin another one waits for a loss. */
+  reason(): string {
+    if (this.over) return "";
+    return this.absence.loss || (this.driver?.fault ? "" : this.absence.suspicion);
+  }
+
+  /** What absent peers run. */
+  nodes(): string[] {
+    return this.epoch!.nodesOn(this.absence.peers);
+  }
+
+  /** A new epoch without who is absent. The present one goes on until there is a plan, as far as it can. */
+  private async recover(): Promise<void> {
+    const [driver, before] = [this.driver!, this.epoch!];
+    if (driver.fault) throw new RunError(`${this.absence.loss}; ${driver.fault}, so the run cannot go on`);
+    this.tell();
+    const ask = () => this.home.plan(this.manifest, this.options.pins ?? {}, this.absence.absent);
+    const planned = await this.unlessOver(planAnew(ask, this));
+    const reason = this.reason();
+    if (planned === undefined || reason === "") return;
+    if (!sameGraph(planned.graph, this.graph!)) {
+      throw new RunError(`${reason}; the room's node types are not any more what they were when the run began`);
+    }
+    const epoch = this.nextEpoch(planned.plan, reason, driver.interrupt());
+    const leaving = [...before.workers].filter((worker) => !epoch.workers.has(worker));
+    this.stats.ask(leaving.filter((worker) => !this.absence.peers.includes(worker)));
+    before.stop(leaving, reason);
+    before.close();
+    await this.setUp(epoch);
+  }
+
+  /** Admits items until there are no more; what their source throws ends the run. */
+  private async feed(): Promise<void> {
+    const { items } = this;
+    const source = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
+    try {
+      for (await this.room(); !this.over; await this.room()) {
+        const next = await this.unlessOver(Promise.resolve(source.next()));
+        if (next === undefined || next.done) break;
+        await this.room(); // an item may have failed while the source was waited for
+        if (!this.over) this.carryOut(this.driver!.admit(next.value));
+      }
+      if (this.over) await source.return?.();
+      else this.carryOut(this.driver!.finishInput());
+    } catch (error) {
+      this.end("failed", asError(error));
+    }
+  }
+
+  /** For another item: as the window and the credit of the sources allow. */
+  private async room(): Promise<void> {
+    while (!this.over && !this.driver!.canAdmit()) await this.changes.happened;
+  }
+
+  /** Frees the run everywhere and writes the receipt. */
+  private async close(): Promise<Receipt> {
+    const { epoch } = this;
+    if (epoch !== undefined) {
+      if (this.state === "done" || (this.error instanceof RunError && this.error.failure)) {
+        this.stats.ask(epoch.workers);
+        await this.stats.wait();
+      }
+      epoch.stop(epoch.workers, this.state);
+      epoch.close();
+    }
+    this.closed = true;
+    this.home.ended(this);
+    this.tell();
+    this.changes.happen();
+    return receiptOf(this);
+  }
+
+  // States and waiting
+
+  /** The present one, or the last. */
+  private get epoch(): Epoch | undefined {
+    return this.epochs.at(-1);
+  }
+
+  /** This peer's own part of the run, once there is a plan. */
+  get site(): Site | undefined {
+    return this.epoch?.site;
+  }
+
+  private get over(): boolean {
+    return this.state === "done" || this.state === "failed" || this.state === "cancelled";
+  }
+
+  private enter(state: RunProgress["state"], detail: string): void {
+    if (this.over) return;
+    this.state = state;
+    this.detail = detail;
+    this.tell();
+  }
+
+  private end(state: "done" | "failed" | "cancelled", error?: Error): void {
+    if (this.over) return;
+    this.state = state;
+    this.detail = error?.message ?? "";
+    this.error = error;
+    this.changes.happen();
+  }
+
+  /** What the promise gives, or undefined as soon as the run is over. */
+  private unlessOver<Value>(promise: Promise<Value>): Promise<Value | undefined> {
+    return this.changes.unless(() => this.over, promise);
+  }
+
+  // What the engines want done
+
+  private carryOut(instructions: readonly DriverInstruction[]): void {
+    for (const instruction of instructions) {
+      switch (instruction.do) {
+        case "result":
+          this.result = instruction;
+          break;
+        case "seqFailed":
+          this.itemError(instruction.error);
+          break;
+        case "finished": {
+          const failure = instruction.error && this.itemError(instruction.error);
+          this.end(instruction.status, failure ?? (instruction.reason ? new RunError(instruction.reason) : undefined));
+          break;
+        }
+        default:
+          this.epoch!.site.execute([instruction]);
+      }
+    }
+    this.changes.happen();
+  }
+
+  private itemError({ seq, node, peer, cause }: Failure): RunError {
+    const failure = { seq, node, peer, cause };
+    this.failures.push(failure);
+    this.options.onFailure?.(failure);
+    return new RunError(`seq ${seq}, node '${node}' on peer '${peer}': ${cause}`, failure);
+  }
+
+  /** An event of the present epoch, once that is set up. */
+  private proceed(event: (driver: Driver) => DriverInstruction[]): void {
+    if (this.stands) this.carryOut(event(this.driver!));
+  }
+
+  // What this peer's own part says
+
+  frame(frame: Frame): void {
+    this.proceed((driver) => driver.frame(frame));
+  }
+
+  credit(edge: number, seq: number, bytes: number): void {
+    this.proceed((driver) => driver.credit(edge, seq, bytes));
+  }
+
+  post(to: string, message: Message): void {
+    this.home.post(to, message);
+  }
+
+  itemFailed(_: Site, { node, seq, kind, cause }: Extract<Instruction, { do: "error" }>): void {
+    this.proceed((driver) => driver.error(node, seq, kind, cause, DRIVER));
+  }
+
+  stateSaved(_: Site, { node, seq, state, fault }: Extract<Instruction, { do: "checkpoint" }>): void {
+    this.proceed((driver) => driver.checkpoint(node, seq, state, fault));
+  }
+
+  runFailed(_: Site, reason: string): void {
+    this.proceed((driver) => driver.fail(reason));
+  }
+
+  // What the workers say
+
+  /** A message of one of the run's workers; throws where it is none of theirs to send. */
+  receive(sender: string, message: Message): void {
+    const { epoch } = this;
+    if (epoch === undefined) throw new Error(`run ${this.id} has not begun`);
+    if (message.type === "STATS_REPLY") {
+      this.stats.take(sender, readStats(message.body), this.epochs);
+      return;
+    }
+    if (this.over || ("epoch" in message && message.epoch !== epoch.number)) return;
+    if (!epoch.workers.has(sender)) throw new Error(`${sender} has no part in run ${this.id}`);
+    switch (message.type) {
+      case "ERROR":
+        this.proceed((driver) => driver.error(...readError(message.body), epoch.names.get(sender)!));
+        break;
+      case "CHECKPOINT":
+        this.proceed((driver) => driver.checkpoint(...readCheckpoint(message.body)));
+        break;
+      case "FAILED":
+        this.proceed((driver) => driver.fail(message.text));
+        break;
+      case "UNREACHABLE":
+        this.unlinked(epoch, sender, message.peer);
+        break;
+      default:
+        epoch.receive(sender, message);
+    }
+  }
+
+  /** Two workers have no link any more: one of them is lost, as we shall notice, or the next plan parts them. */
+  private unlinked(epoch: Epoch, worker: string, other: string): void {
+    const patience = (limits.SUSPECT_AFTER_S + limits.HEARTBEAT_S) * 1e3;
+    setTimeout(() => epoch === this.epoch && this.absence.parted(worker, other), patience);
+  }
+
+  /** Its link is gone. */
+  lost(peer: string, reason: string): void {
+    if (this.epoch?.workers.has(peer)) this.stats.lose(peer, this.epochs);
+    this.stats.forget(peer);
+    this.absence.lost(peer, reason);
+  }
+
+  // What it says of itself
+
+  get counts(): Readonly<Counts> {
+    return this.driver?.counts ?? NO_COUNTS;
+  }
+
+  get told(): Iterable<WorkerStats> {
+    return this.stats.told.values();
+  }
+
+  get elapsedMs(): number {
+    return performance.now() - this.started;
+  }
+
+  /** Shows the present state to the page and, through signaling, to the dashboard. */
+  private tell(): void {
+    this.options.onProgress?.(progressOf(this));
+    this.home.report(reportOf(this));
+  }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}

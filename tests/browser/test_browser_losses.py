@@ -1,0 +1,113 @@
+"""Peers are lost while a tab drives, or works in the middle, and the run goes on: every result once, in order."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext
+from processes import ROOT, Room, until
+from receipts import adds_up
+from screens import CHROMIUM, FLAGS, chromium, needs_chromium
+from tabs import Tab, node, pipeline
+
+pytestmark = [pytest.mark.browser, needs_chromium]
+
+COUNT, BEFORE_THE_LOSS = 300, 50
+NUMBERS = list(range(1000, 1000 + COUNT))
+WORKER = {"labels": {"role": "worker"}}
+SLOW = {**node("slow", "Delay", seconds=0.02), "placement": WORKER}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context()
+    yield context
+    context.close()
+
+
+def test_a_tab_drives_on_when_a_worker_is_killed(context: BrowserContext, room: Room) -> None:
+    tab = Tab(context.new_page(), room.url, room.invites["all"], name="tab")
+    ada = room.worker("ada", "--label", "role=worker", "--allow", "Multiply")
+    room.worker("bea", "--label", "role=worker", "--allow", "Delay")
+    tab.sees("ada", "bea")
+    tab.start(pipeline(SLOW, {**node("double", "Multiply", factor=2), "placement": WORKER}), NUMBERS)
+    room.worker("cleo", "--label", "role=worker", "--allow", "Multiply")
+    until(lambda: tab.do("count") > BEFORE_THE_LOSS)
+    assert tab.do("count") < COUNT, "the run was over before the loss"
+    ada.kill()
+    outcome = tab.do("outcome")
+    assert [json.loads(result) for result in outcome["results"]] == [2 * number for number in NUMBERS]
+    receipt = outcome["receipt"]
+    assert receipt["seqs"] == {"done": COUNT, "filtered": 0, "failed": 0}
+    first, second = receipt["epochs"]
+    assert (first["reason"], first["placement"]) == ("start", {"slow": ["bea"], "double": ["ada"]})
+    assert second["reason"].startswith("ada was lost: ")
+    assert second["placement"] == {"slow": ["bea"], "double": ["cleo"]}
+    adds_up(receipt, slow="bea", lost="ada", spare="cleo")
+
+
+class Chromium:
+    """A browser of its own, which can be killed."""
+
+    def __init__(self, browser: Browser, tmp_path: Path) -> None:
+        self._mark = f"--mesh-test={tmp_path}"
+        self.browser = browser.browser_type.launch(executable_path=CHROMIUM, args=[*FLAGS, self._mark])
+
+    def kill(self) -> None:
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            words = path.read_bytes().decode(errors="replace").split("\0")
+            if self._mark in words and not any(word.startswith("--type=") for word in words):
+                os.kill(int(path.parent.name), signal.SIGKILL)
+
+
+def driven(room: Room, tmp_path: Path) -> "subprocess.Popen[str]":
+    """A Python driver, whose second node runs in a tab."""
+    path = tmp_path / "pipeline.json"
+    path.write_text(json.dumps(pipeline(SLOW, node("double", "Multiply", {"kind": "browser"}, factor=2))))
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mesh", "run", str(path), "--join", room.invites["submit"]),
+            *("--input", json.dumps(NUMBERS), "--receipt", str(tmp_path / "receipt.json")),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+@pytest.mark.parametrize("end", ["closed", "killed"])
+def test_a_tab_in_the_middle_ends_and_another_takes_over(
+    browser: Browser, context: BrowserContext, room: Room, tmp_path: Path, end: str
+) -> None:
+    other = Chromium(browser, tmp_path)
+    lost = Tab(other.browser.new_page(), room.url, room.invites["all"], name="lost")
+    room.worker("bea", "--label", "role=worker")
+    lost.sees("bea")
+    driver = driven(room, tmp_path)
+    assert driver.stdout is not None
+    came = [driver.stdout.readline() for _ in range(BEFORE_THE_LOSS)]
+    Tab(context.new_page(), room.url, room.invites["all"], name="spare")
+    stop: Callable[[], Any] = lost.page.close if end == "closed" else other.kill
+    stop()
+    out, said = driver.communicate(timeout=60)
+    assert driver.returncode == 0, said
+    assert [json.loads(line) for line in [*came, *out.splitlines()]] == [2 * number for number in NUMBERS]
+    receipt = json.loads((tmp_path / "receipt.json").read_text())
+    assert [epoch["placement"]["double"] for epoch in receipt["epochs"]] == [["lost"], ["spare"]]
+    adds_up(receipt, slow="bea", lost="lost", spare="spare")
+    if end == "closed":
+        assert receipt["epochs"][1]["reason"] == "lost was lost: its page was closed"
+        other.browser.close()
