@@ -10,7 +10,7 @@ BROWSER := browser_peer
 PAGE := mesh/_assets/page/index.html
 NODES := mesh/_assets/nodes/basics.wasm
 
-.PHONY: help demo test wheel lint format test-rust test-browser-unit test-python simulation bench lock clean
+.PHONY: help demo test wheel lint format test-rust test-browser-unit test-python simulation faults bench lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -38,6 +38,9 @@ test-python: $(PAGE) .chromium ## unit tests, vectors, simulations, real process
 
 simulation: .venv/.ready ## whole meshes under faults and a virtual clock, with new seeds (MINUTES=10; docs/testing.md)
 	.venv/bin/python tests/sim/run.py --minutes $(MINUTES)
+
+faults: $(PAGE) .chromium ## real meshes that lose workers, tabs, links and their signaling server; half an hour, as root
+	deploy/as-root.sh .venv/bin/python -m pytest tests/faults -m ''
 
 wheel: $(PAGE) ## dist/*.whl with the page and the wasm modules inside
 	.venv/bin/uv build --quiet --wheel --out-dir dist

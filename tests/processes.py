@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,11 @@ def results(done: subprocess.CompletedProcess[str]) -> list[Any]:
 
 
 class Process:
-    """A long-lived ``mesh …``, whose first line on stdout is JSON."""
+    """A long-lived ``mesh …``, whose first line on stdout is JSON. ``within``: the command that starts it."""
 
-    def __init__(self, *arguments: object, env: dict[str, str] | None = None) -> None:
+    def __init__(self, *arguments: object, env: dict[str, str] | None = None, within: Sequence[str] = ()) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mesh", *map(str, arguments)],
+            [*within, sys.executable, "-m", "mesh", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

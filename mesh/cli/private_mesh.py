@@ -16,7 +16,7 @@ from mesh.errors import MeshError
 from mesh.ids import PeerId
 
 WORKERS_A_SIDE: Final = 2  # one of them to spare
-READY_TIMEOUT_S: Final = 30.0  # for a process to be up
+READY_TIMEOUT_S: Final = 60.0  # for a process to be up
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,43 @@
+"""The table that ``make faults`` ends with."""
+
+from collections import defaultdict
+from statistics import median
+
+import pytest
+from streams import Outcomes
+
+TABLE = pytest.StashKey[Outcomes]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TABLE] = defaultdict(list)
+
+
+@pytest.fixture
+def outcomes(request: pytest.FixtureRequest) -> Outcomes:
+    """Where a test writes what became of its streams: by fault and engine."""
+    return request.config.stash[TABLE]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    table = config.stash[TABLE]
+    if not table:
+        return
+    columns = ("fault", "engine", "runs", "stall s: median", "max", "replayed", "duplicates dropped", "identical")
+    rows = [columns] + [
+        (
+            fault,
+            engine,
+            str(len(runs)),
+            f"{median(run.stall_s for run in runs):.1f}",
+            f"{max(run.stall_s for run in runs):.1f}",
+            str(sum(run.receipt["replayed"] for run in runs)),
+            str(sum(run.receipt["duplicates_dropped"] for run in runs)),
+            "yes" if all(run.identical for run in runs) else "NO",
+        )
+        for (fault, engine), runs in table.items()
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(columns))]
+    terminalreporter.section("faults")
+    for row in rows:
+        terminalreporter.write_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
