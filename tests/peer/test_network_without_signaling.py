@@ -1,0 +1,121 @@
+"""Peers of a room whose signaling server is gone: links are made and rebuilt through a common neighbour."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from mesh.errors import LinkError
+from mesh.ids import PeerId, PeerName, RunId
+from mesh.peer.network import Network
+from mesh.protocol import messages
+from mesh.transport.link import Link
+from mesh.transport.session_link import SessionLink
+from signaling_server.server import Config, serve
+
+OFFER: dict[str, Any] = {
+    "kind": "server",
+    "runtimes": [],
+    "types": [],
+    "caps": {"cores": 1, "arch": "x", "memory_gb": 1, "labels": {}},
+    "slots": 1,
+    "speed": {},
+}
+
+
+class Member:
+    """A peer, and what its network tells it."""
+
+    def __init__(self, invite: str, name: str, engine: str) -> None:
+        self.got: list[int] = []
+        self.gone: list[PeerId] = []
+        self.network = Network(
+            invite,
+            name=PeerName(name),
+            announce=OFFER,
+            receiver=self,
+            engine=engine,
+            ice_servers=(),
+            load=lambda: 0.0,
+            log=lambda _: None,
+        )
+
+    @property
+    def id(self) -> PeerId:
+        return self.network.signaling.peer
+
+    def received(self, link: Link, message: messages.RunMessage) -> None:
+        assert isinstance(message, messages.Ready)
+        self.got.append(message.epoch)
+
+    def say(self, to: "Member", number: int) -> None:
+        self.network.post(to.id, messages.Ready(self.id, RunId("r"), number))
+
+    def suspected(self, peer: PeerId, reason: str) -> None: ...
+
+    def linked(self, peer: PeerId) -> None: ...
+
+    def joined(self, peer: PeerId) -> None: ...
+
+    def lost(self, peer: PeerId, reason: str, *, died: bool) -> None:
+        self.gone.append(peer)
+
+    async def cut(self, other: "Member") -> None:
+        """Closes the connection under the link, as an engine does it that lost its network."""
+        assert self.network._links is not None
+        link = self.network._links.existing(other.id)
+        assert isinstance(link, SessionLink)
+        await until(lambda: link.carrier is not None)
+        assert link.carrier is not None
+        assert link.carrier.connection is not None
+        await link.carrier.connection.close()
+
+
+@asynccontextmanager
+async def members(*engines: str) -> AsyncIterator[list[Member]]:
+    """Peers that were introduced to one another, by a server that has gone."""
+    async with AsyncExitStack() as stack:
+        async with serve(Config(port=0)) as server:
+            made = [Member(server.invites["all"], f"peer-{at}", engine) for at, engine in enumerate(engines)]
+            for member in made:
+                await member.network.open()
+                stack.push_async_callback(member.network.close)
+            await until(lambda: all(len(each.network.signaling.peers) == len(made) - 1 for each in made))
+            for member in made[1:]:
+                await made[0].network.link(member.id)
+        await until(lambda: not any(each.network.signaling.connected for each in made))
+        yield made
+
+
+async def until(met: Callable[[], bool], *, seconds: float = 10) -> None:
+    for _ in range(round(seconds / 0.01)):
+        if met():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it did not happen in time")
+
+
+@pytest.mark.parametrize(
+    "engines", [("aiortc", "wrtc", "aiortc"), ("wrtc", "aiortc", "wrtc"), ("wrtc", "wrtc", "wrtc")]
+)
+async def test_a_link_is_made_and_rebuilt_through_a_neighbour_of_both(engines: tuple[str, str, str]) -> None:
+    async with members(*engines) as (_, ana, bob):
+        await ana.network.link(bob.id)
+        for number in range(20):
+            ana.say(bob, number)
+            if number in (5, 12):
+                await (ana, bob)[number % 2].cut((bob, ana)[number % 2])
+            await asyncio.sleep(0.01)
+        await until(lambda: len(bob.got) == 20)
+        assert bob.got == list(range(20))
+        assert ana.gone == bob.gone == []
+
+
+async def test_without_a_common_neighbour_there_is_no_way() -> None:
+    async with members("wrtc", "wrtc", "wrtc") as (driver, ana, bob):
+        await driver.network.close()
+        await until(lambda: ana.gone == [driver.id])
+        with pytest.raises(LinkError, match="no other peer is linked"):
+            await ana.network.link(bob.id)
