@@ -58,7 +58,7 @@ RELAY_BURST: Final = 512  # messages that a peer carries or takes for another on
 RELAYS_PER_S: Final = 64  # and in the long run
 MAX_RELAYS_KNOWN: Final = 1024  # that a peer takes for what they are when they come again
 MAX_SPARE_LINKS: Final = 8  # that a driver makes to peers which its run may need later
-NEIGHBOUR_PLAN_TIMEOUT_S: Final = 5.0  # for a neighbour's plan, before the next one is asked
+PLAN_PATIENCE_S: Final = 5.0  # for a plan, before somebody else makes it
 
 # Runs
 EDGE_CREDIT_BYTES: Final = 1024 * 1024  # sent on one edge and not yet consumed
@@ -117,6 +117,7 @@ PRESENCE_INTERVAL_S: Final = 0.05
 LINKS_INTERVAL_S: Final = 1.0  # between two looks of a dashboard at the links
 SIGNALING_HEARTBEAT_S: Final = 1.5
 SIGNALING_TIMEOUT_S: Final = 10.0  # for an answer of the server
+SIGNALING_PATIENCE_S: Final = 1.0  # for ICE servers, before the server counts as away
 PLAN_TIMEOUT_S: Final = 30.0
 REJOIN_GRACE_S: Final = 5.0  # for the others to come back after the server did
 SIGNALING_SILENCE_S: Final = 4.0

@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mesh.errors import LinkError, ProtocolError, SignalingError
 from mesh.ids import PeerId, PeerName
+from mesh.limits import PLAN_PATIENCE_S
 from mesh.peer.neighbours.planning import PlanningService, plan_alone
-from mesh.peer.neighbours.relaying import Relays
+from mesh.peer.neighbours.relaying import OPENINGS, Relays
 from mesh.protocol import messages
 from mesh.protocol.codec import Lane
 from mesh.protocol.grants import Grant, Invite, verify
@@ -75,7 +76,7 @@ class Network:
         self._unreachable: set[PeerId] = set()  # lost, and neither linked nor heard of in the registry since
         self._left: set[PeerId] = set()  # whose signaling socket closed, while a link to them stood
         self._tasks: set[asyncio.Task[None]] = set()
-        self._planning = PlanningService(catalog=lambda: self.signaling.catalog, post=self.post)
+        self._planning = PlanningService(catalog=lambda: self.signaling.registry.catalog, post=self.post)
         key = Ed25519PrivateKey.generate()
         self.signaling = SignalingClient(
             self._invite,
@@ -137,8 +138,11 @@ class Network:
     ) -> dict[str, Any]:
         """The server's answer; this peer's own while the server, or the registry behind it, is not all there."""
         if self.signaling.settled:
+            asked = self.signaling.plan(manifest, pins=pins, without=without, apart=apart, announce=announce)
             try:
-                return await self.signaling.plan(manifest, pins=pins, without=without, apart=apart, announce=announce)
+                return await asyncio.wait_for(asked, PLAN_PATIENCE_S)
+            except TimeoutError:
+                self._log("the signaling server does not answer; this peer plans itself")
             except SignalingError as error:
                 if error.code != "away":
                     raise
@@ -205,17 +209,21 @@ class Network:
         }
 
     async def _relay(self, to: PeerId, data: dict[str, Any]) -> None:
-        """Brings part of a negotiation to a peer: through the server, or a neighbour where the server cannot."""
-        if self.signaling.reaches(to):
+        """Brings part of a negotiation to a peer: an answer the way that it was heard, an opening through the server.
+
+        Where the server cannot, neighbours are tried. Raises SignalingError("away") where there are none either.
+        """
+        answers_neighbour = data["kind"] not in OPENINGS and self._relays.heard(to)
+        through_server = self.signaling.reaches(to) and not answers_neighbour
+        if through_server or not self._relays.send(to, data):
             await self.signaling.relay(to, data)
-        else:
-            self._relays.send(to, data)
 
     def _relayed_by_neighbour(self, sender: PeerId, data: Mapping[str, Any]) -> None:
         if self._links is not None:
             self._background(self._links.relay(sender, data))
 
     def _relayed(self, sender: PeerId, data: Mapping[str, Any]) -> Awaitable[None] | None:
+        self._relays.forget(sender)
         return self._links.relay(sender, data) if self._links is not None else None
 
     def _presence(self, joined: Sequence[Any], updated: Sequence[Any], left: Sequence[Mapping[str, Any]]) -> None:

@@ -1,11 +1,13 @@
 """Peers of a room whose signaling server is gone: links are made and rebuilt through a common neighbour."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
+from processes import Room
 
 from mesh.errors import LinkError
 from mesh.ids import PeerId, PeerName, RunId
@@ -23,6 +25,7 @@ OFFER: dict[str, Any] = {
     "slots": 1,
     "speed": {},
 }
+PIPELINE = {"version": "v1", "nodes": [{"id": "n", "node_type": "Nobody"}]}
 
 
 class Member:
@@ -74,17 +77,25 @@ class Member:
 
 
 @asynccontextmanager
-async def members(*engines: str) -> AsyncIterator[list[Member]]:
-    """Peers that were introduced to one another, by a server that has gone."""
+async def introduced(invite: str, *engines: str) -> AsyncIterator[list[Member]]:
+    """Peers that know one another; the first has links to all."""
+    async with AsyncExitStack() as stack:
+        made = [Member(invite, f"peer-{at}", engine) for at, engine in enumerate(engines)]
+        for member in made:
+            await member.network.open()
+            stack.push_async_callback(member.network.close)
+        await until(lambda: all(len(each.network.signaling.peers) == len(made) - 1 for each in made))
+        for member in made[1:]:
+            await made[0].network.link(member.id)
+        yield made
+
+
+@asynccontextmanager
+async def alone(*engines: str) -> AsyncIterator[list[Member]]:
+    """Such peers, whose server is gone."""
     async with AsyncExitStack() as stack:
         async with serve(Config(port=0)) as server:
-            made = [Member(server.invites["all"], f"peer-{at}", engine) for at, engine in enumerate(engines)]
-            for member in made:
-                await member.network.open()
-                stack.push_async_callback(member.network.close)
-            await until(lambda: all(len(each.network.signaling.peers) == len(made) - 1 for each in made))
-            for member in made[1:]:
-                await made[0].network.link(member.id)
+            made = await stack.enter_async_context(introduced(server.invites["all"], *engines))
         await until(lambda: not any(each.network.signaling.connected for each in made))
         yield made
 
@@ -101,7 +112,7 @@ async def until(met: Callable[[], bool], *, seconds: float = 10) -> None:
     "engines", [("aiortc", "wrtc", "aiortc"), ("wrtc", "aiortc", "wrtc"), ("wrtc", "wrtc", "wrtc")]
 )
 async def test_a_link_is_made_and_rebuilt_through_a_neighbour_of_both(engines: tuple[str, str, str]) -> None:
-    async with members(*engines) as (_, ana, bob):
+    async with alone(*engines) as (_, ana, bob):
         await ana.network.link(bob.id)
         for number in range(20):
             ana.say(bob, number)
@@ -114,8 +125,21 @@ async def test_a_link_is_made_and_rebuilt_through_a_neighbour_of_both(engines: t
 
 
 async def test_without_a_common_neighbour_there_is_no_way() -> None:
-    async with members("wrtc", "wrtc", "wrtc") as (driver, ana, bob):
+    async with alone("wrtc", "wrtc", "wrtc") as (driver, ana, bob):
         await driver.network.close()
         await until(lambda: ana.gone == [driver.id])
-        with pytest.raises(LinkError, match="no other peer is linked"):
+        with pytest.raises(LinkError, match="is away"):
             await ana.network.link(bob.id)
+
+
+async def test_a_server_that_stands_still_is_done_without(room: Room) -> None:
+    async with introduced(room.invites["all"], "wrtc", "wrtc", "aiortc") as (driver, ana, bob):
+        room.server.process.send_signal(signal.SIGSTOP)
+        try:
+            await ana.network.link(bob.id)
+            assert not (ana.network.signaling.connected and bob.network.signaling.connected)
+            planned = await driver.network.plan(PIPELINE, pins={}, without=(), apart=(), announce=OFFER)
+            assert [fault["path"] for fault in planned["faults"]] == ["nodes[0].node_type"]
+        finally:
+            room.server.process.send_signal(signal.SIGCONT)
+        await until(lambda: ana.network.signaling.connected and bob.network.signaling.connected)

@@ -24,7 +24,7 @@ from simulated_signaling import START, SignalingServer
 from simulated_wires import Wires
 from virtual_time import WORLD, Deadlock, Process, VirtualLoop
 
-import mesh.transport.signaling
+import mesh.transport.signaling.client
 from mesh.errors import ItemError, MeshError, SignalingError
 from mesh.ids import PeerName
 from mesh.peer import Machine, Peer, Run
@@ -333,6 +333,6 @@ def seeded(loop: VirtualLoop, rnd: random.Random, server: SignalingServer) -> It
         stand_in(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
         stand_in(os, "sched_getaffinity", lambda _: range(4))
         stand_in(Client, "__hash__", lambda client: hash(client.nonce))
-        stand_in(mesh.transport.signaling, "connect", server.connect)
+        stand_in(mesh.transport.signaling.client, "connect", server.connect)
         stand_in(Ed25519PrivateKey, "generate", lambda: Ed25519PrivateKey.from_private_bytes(rnd.randbytes(32)))
         yield

@@ -137,4 +137,4 @@ class ClientEnd:
 
 def stand_ins(server: SignalingServer) -> Mapping[str, Any]:
     """What takes the place of which name, for ``unittest.mock.patch``."""
-    return {"mesh.transport.signaling.connect": server.connect}
+    return {"mesh.transport.signaling.client.connect": server.connect}

@@ -1,4 +1,4 @@
-/** The signaling server as a peer sees it, as in mesh/transport/signaling.py (docs/wire.md, 6). */
+/** The signaling server as a peer sees it, as in mesh/transport/signaling/ (docs/wire.md, 6). */
 
 import { Deferred } from "../deferred";
 import { SignalingError } from "../errors";

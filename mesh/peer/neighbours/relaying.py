@@ -9,14 +9,14 @@ from weakref import WeakKeyDictionary
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mesh.errors import ProtocolError, SignalingError
+from mesh.errors import ProtocolError
 from mesh.ids import PeerId
 from mesh.limits import MAX_RELAYS_KNOWN, RELAY_BURST, RELAYS_PER_S
 from mesh.protocol.messages import Relay
 from mesh.protocol.sealing import SEAL_NONCE_BYTES, seal, unseal
 from mesh.transport.link import Link
 
-_OPENINGS: Final = frozenset(("want", "offer"))
+OPENINGS: Final = frozenset(("want", "offer"))
 _log = logging.getLogger(__name__)
 
 
@@ -43,22 +43,31 @@ class Relays:
         self._ways: dict[PeerId, PeerId] = {}  # through whom a peer was heard last
         self._known: dict[bytes, None] = {}  # nonces of what came, which may come again by another way
 
-    def send(self, to: PeerId, data: Mapping[str, Any]) -> None:
-        """Says ``data`` to a peer through whoever has a link to it; raises SignalingError("away") without neighbours.
+    def send(self, to: PeerId, data: Mapping[str, Any]) -> bool:
+        """Says ``data`` to a peer through whoever has a link to it. Answers whether there is anybody to try.
 
         An opening goes to all neighbours, since nobody knows whose neighbours they are; what follows goes the way that
         the answer came.
         """
-        if data.get("kind") in _OPENINGS:
-            self._ways.pop(to, None)
+        if data.get("kind") in OPENINGS:
+            self.forget(to)
         neighbours = [link.peer for link in self._neighbours() if link.peer != to]
         if not neighbours:
-            raise SignalingError("away", "the signaling server is away, and no other peer is linked to this one")
+            return False
         nonce = secrets.token_bytes(SEAL_NONCE_BYTES)
         sealed = seal(data, key=self._key, sender=self._me, to=to, room_key=self._room_key, nonce=nonce)
         way = self._ways.get(to)
         for neighbour in [way] if way in neighbours else neighbours:
             self._post(neighbour, Relay(self._me, to, sealed))
+        return True
+
+    def heard(self, peer: PeerId) -> bool:
+        """Whether a peer was heard through a neighbour last."""
+        return peer in self._ways
+
+    def forget(self, peer: PeerId) -> None:
+        """It was heard through the server since, or is to be found anew."""
+        self._ways.pop(peer, None)
 
     def received(self, link: Link, relay: Relay) -> None:
         """Takes what is for this peer, and carries what is for a neighbour; everything else is dropped."""

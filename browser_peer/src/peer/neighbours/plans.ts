@@ -35,7 +35,7 @@ export class Plans {
     this.next += 1;
     const id = this.next;
     const came = new Deferred<PlanAnswer>();
-    const late = setTimeout(() => came.reject(new Error("no answer came")), limits.NEIGHBOUR_PLAN_TIMEOUT_S * 1e3);
+    const late = setTimeout(() => came.reject(new Error("no answer came")), limits.PLAN_PATIENCE_S * 1e3);
     this.asked.set(id, { peer, came });
     try {
       this.post(peer, { type: "PLAN", id, request });

@@ -1,10 +1,10 @@
-"""The signaling server as a peer sees it: the registry of its room, relays, plans (docs/wire.md, 6)."""
+"""The connection to the signaling server: made again and again while the peer lives (docs/wire.md, 6)."""
 
 import asyncio
 import json
 import logging
 import random
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -21,17 +21,17 @@ from mesh.limits import (
     PLAN_TIMEOUT_S,
     REJOIN_GRACE_S,
     SIGNALING_HEARTBEAT_S,
+    SIGNALING_PATIENCE_S,
     SIGNALING_TIMEOUT_S,
 )
 from mesh.protocol import signaling as said
 from mesh.protocol.grants import Invite, sign_join
 from mesh.protocol.signaling import POLICY_VIOLATION, VERSION, Record
+from mesh.transport.signaling.registry import OnPresence, Registry
 
-SOCKET_CLOSED: Final = "closed"  # why a peer left the room, where it was not the server that dismissed it
 RETRIED: Final = frozenset(("slow", "silent", "away"))  # every other end of a connection is a refusal, and final
 
 type OnRelay = Callable[[PeerId, Mapping[str, Any]], Awaitable[None] | None]
-type OnPresence = Callable[[Sequence[Record], Sequence[Record], Sequence[Mapping[str, Any]]], None]
 
 _log = logging.getLogger(__name__)
 
@@ -39,10 +39,8 @@ _log = logging.getLogger(__name__)
 class SignalingClient:
     """A place in a room. After ``connect`` it stays there, across restarts of the server, until ``close`` or a refusal.
 
-    ``peers`` is the registry of the others, by id, ``catalog`` the lists of node types in it, by digest.
-    ``on_relay(sender, data)`` gets what they relay, in order; ``on_presence(joined, updated, left)`` every change of
-    the registry, after it was made. ``heartbeat`` answers the fields of a heartbeat. With ``announce=None`` the client
-    only watches and is no peer.
+    ``registry`` knows the others, and tells ``on_presence``. ``on_relay(sender, data)`` gets what they relay, in order.
+    ``heartbeat`` answers the fields of a heartbeat. With ``announce=None`` the client only watches and is no peer.
     """
 
     def __init__(
@@ -60,17 +58,15 @@ class SignalingClient:
         self._key = key or Ed25519PrivateKey.generate()
         self._public_key = self._key.public_key().public_bytes_raw()
         self._announcement = announce
-        self._on_relay, self._on_presence, self._heartbeat = on_relay, on_presence, heartbeat
+        self._on_relay, self._heartbeat = on_relay, heartbeat
         self.peer: PeerId = peer_id(self._public_key)
         self.name = name
         self.room = invite.room
         self.can: frozenset[str] = frozenset()
-        self.peers: dict[PeerId, Record] = {}
-        self.catalog: dict[str, list[dict[str, Any]]] = {}
-        self._own_digest: str | None = None  # the server tells the types of a digest once, so ours counts as used
-        self._unconfirmed: set[PeerId] = set()  # peers of before a restart that have not come back
+        self.registry = Registry(self.peer, on_presence)
         self._connection: ClientConnection | None = None
         self._outbox: asyncio.Queue[bytes] | None = None  # None while the server is away
+        self._is_silent = False  # it did not answer, and has said nothing since
         self._last_ice_servers: list[dict[str, Any]] = []
         self._ice: set[asyncio.Future[list[dict[str, Any]]]] = set()
         self._plans: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -87,17 +83,23 @@ class SignalingClient:
         self._staying.add_done_callback(_tell_end)
 
     @property
+    def peers(self) -> dict[PeerId, Record]:
+        """The records of the others, by id."""
+        return self.registry.peers
+
+    @property
     def connected(self) -> bool:
-        return self._outbox is not None
+        """Whether the server is there, as far as we know: it may be silent, and the connection stand."""
+        return self._outbox is not None and not self._is_silent
 
     @property
     def settled(self) -> bool:
         """Whether the server is there and its registry whole: after a restart the others need a moment to come back."""
-        return self.connected and not self._unconfirmed
+        return self.connected and not self.registry.awaited
 
     def reaches(self, peer: PeerId) -> bool:
         """Whether the server can relay to this peer, as far as we know."""
-        return self.connected and peer in self.peers and peer not in self._unconfirmed
+        return self.connected and peer in self.peers and peer not in self.registry.awaited
 
     async def wait_closed(self) -> None:
         """Returns after ``close``; raises the SignalingError with which the server ended the membership for good."""
@@ -151,21 +153,21 @@ class SignalingClient:
             del self._plans[number]
 
     async def ice_servers(self) -> list[dict[str, Any]]:
-        """STUN and TURN servers, in the browsers' form: fresh ones, or while the server is away the last that it gave.
-
-        Raises SignalingError("away") where the server does not answer.
-        """
-        if not self.connected:
+        """STUN and TURN servers, in the browsers' form: fresh ones, or the last while the server is away."""
+        if self._outbox is None:
             return self._last_ice_servers
         answer: asyncio.Future[list[dict[str, Any]]] = asyncio.get_running_loop().create_future()
-        self._send({"type": "ice"})
+        self._tell({"type": "ice"})
         self._ice.add(answer)
         try:
-            return await asyncio.wait_for(answer, SIGNALING_TIMEOUT_S)
+            return await asyncio.wait_for(answer, SIGNALING_PATIENCE_S)
         except TimeoutError:
-            raise SignalingError("away", "the signaling server does not answer") from None
+            self._is_silent = True
+        except SignalingError as error:
+            _log.debug("no fresh ICE servers: %s", error)
         finally:
             self._ice.discard(answer)
+        return self._last_ice_servers
 
     def announce(self, announcement: Mapping[str, Any]) -> None:
         """Replaces what was announced before."""
@@ -250,6 +252,7 @@ class SignalingClient:
             sending = [asyncio.create_task(work) for work in (self._write(connection), self._beat())]
             try:
                 async for data in connection:
+                    self._is_silent = False
                     self._receive(said.decode(data))
                 raise SignalingError("away", "the server has closed the connection")
             except ConnectionClosed as closed:
@@ -299,7 +302,7 @@ class SignalingClient:
     def _receive(self, message: said.Message) -> None:
         match message:
             case said.Presence():
-                self._presence(message)
+                self.registry.change(message)
             case said.Relay():
                 self._background(self._relayed(message))
             case said.Ice():
@@ -333,54 +336,16 @@ class SignalingClient:
     def _enter(self, joined: said.Joined) -> None:
         self.peer, self.name, self.room = PeerId(joined.peer), PeerName(joined.name), joined.room
         self.can = frozenset(joined.can)
-        self.catalog, self._last_ice_servers = joined.catalog, joined.ice_servers
+        self._is_silent, self._last_ice_servers = False, joined.ice_servers
         self._outbox = asyncio.Queue(OUTBOX_MESSAGES)
-        self._unconfirmed = set(self.peers)
-        self._merge(joined.peers)
-        if self._unconfirmed:
+        self.registry.begin(joined)
+        if self.registry.awaited:
             self._background(self._give_up_on_missing())
 
     async def _give_up_on_missing(self) -> None:
         """After a restart of the server the others come back within a moment, as we did; then they are gone."""
         await asyncio.sleep(REJOIN_GRACE_S)
-        missing, self._unconfirmed = self._unconfirmed, set()
-        self._forget([{"peer": peer, "name": self.peers[peer]["name"], "reason": "not back"} for peer in missing])
-
-    def _presence(self, presence: said.Presence) -> None:
-        self.catalog |= presence.catalog
-        self._forget(presence.left)
-        self._merge([*presence.joined, *presence.updated])
-        used = {self._own_digest, *(record["digest"] for record in self.peers.values())}
-        self.catalog = {digest: types for digest, types in self.catalog.items() if digest in used}
-
-    def _merge(self, records: Sequence[Record]) -> None:
-        joined: list[Record] = []
-        updated: list[Record] = []
-        for record in records:
-            peer = PeerId(record["peer"])
-            if peer == self.peer:
-                self._own_digest = record.get("types")
-                continue
-            whole = self._whole(record)
-            (updated if peer in self.peers else joined).append(whole)
-            self.peers[peer] = whole
-            self._unconfirmed.discard(peer)
-        if joined or updated:
-            self._on_presence(joined, updated, [])
-
-    def _whole(self, record: Record) -> Record:
-        """The record with its node types in place of their digest, which moves to ``digest``."""
-        digest = record.get("types")
-        types = self.catalog.get(digest) if isinstance(digest, str) else None
-        if types is None:
-            raise SignalingError("bad-message", "the server lists a peer without its node types")
-        return {**record, "digest": digest, "types": types}
-
-    def _forget(self, left: Sequence[Mapping[str, Any]]) -> None:
-        known = [each for each in left if self.peers.pop(PeerId(each["peer"]), None) is not None]
-        self._unconfirmed.difference_update(PeerId(each["peer"]) for each in known)
-        if known:
-            self._on_presence([], [], known)
+        self.registry.give_up()
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
