@@ -86,8 +86,11 @@ def read(file: Path) -> str:
         stop(USAGE, f"{file}: cannot be read: {error}")
 
 
-def run_async(main: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
-    """Runs ``main`` to its exit code. SIGINT and SIGTERM cancel it, so that it can clean up, and end in 130 and 143."""
+def run_async(main: Callable[[], Coroutine[Any, Any, int]], *, asked: asyncio.Event | None = None) -> NoReturn:
+    """Runs ``main`` to its exit code. SIGINT and SIGTERM cancel it, so that it can clean up, and end in 130 and 143.
+
+    With ``asked`` they only set that, and ``main`` ends by itself. A second signal ends everything at once.
+    """
     caught: list[int] = []
 
     async def guarded() -> int:
@@ -98,7 +101,10 @@ def run_async(main: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
             if caught:  # asked twice: now
                 raise SystemExit(128 + number)
             caught.append(number)
-            task.cancel()
+            if asked is not None:
+                asked.set()
+            else:
+                task.cancel()
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, on_signal, number)

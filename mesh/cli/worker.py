@@ -21,6 +21,7 @@ from mesh.cli.shell import (
 )
 from mesh.errors import ValueFault
 from mesh.ids import peer_name
+from mesh.limits import DRAIN_TIMEOUT_S
 from mesh.peer import Machine, Peer
 
 
@@ -45,6 +46,15 @@ from mesh.peer import Machine, Peer
 )
 @ice_option
 @engine_option
+@click.option(
+    "--drain-timeout",
+    "drain_s",
+    type=click.FloatRange(min=0),
+    default=DRAIN_TIMEOUT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="When stopped, how long it waits for its nodes to be moved to other peers.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON on stdout when joined.")
 def worker(
     invite: str,
@@ -55,9 +65,14 @@ def worker(
     allowed: tuple[str, ...],
     ice_urls: tuple[str, ...],
     engine: str,
+    drain_s: float,
     as_json: bool,
 ) -> None:
-    """Join the room of an INVITE and run nodes for it, until stopped. No port needs to be open."""
+    """Join the room of an INVITE and run nodes for it, until stopped. No port needs to be open.
+
+    SIGTERM or Ctrl-C: it takes no more nodes, has those that it runs moved to other peers, and ends; a second time:
+    it ends at once.
+    """
     machine = Machine(gpu=parse_gpu(caps), labels=parse_labels(labels))
     servers = ice_servers(ice_urls)
     try:
@@ -83,10 +98,26 @@ def worker(
             if as_json:
                 click.echo(json.dumps({"name": peer.name, "peer": peer.id, "room": peer.room}))
             say(f"{peer.name} joined room {peer.room} and offers {len(peer.types)} node types; Ctrl-C ends it")
-            await peer.wait_closed()
-        return FAILED
+            return await serve(peer)
 
-    run_async(main)
+    async def serve(peer: Peer) -> int:
+        closed, stopped = asyncio.create_task(peer.wait_closed()), asyncio.create_task(asked.wait())
+        await asyncio.wait((closed, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if closed.done():
+            await closed
+            return FAILED
+        closed.cancel()
+        say(f"{peer.name} drains: it takes no more nodes and waits for its own to be moved, {drain_s:g} s at most")
+        try:
+            await asyncio.wait_for(peer.drain(), drain_s)
+        except TimeoutError:
+            say(f"{peer.name} ends with nodes that were not moved")
+            return FAILED
+        return 0
+
+    asked = asyncio.Event()
+    run_async(main, asked=asked)
 
 
 def parse_labels(labels: tuple[str, ...]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from mesh.errors import NodeError
 from mesh.ids import NodeId, PeerId
 from mesh.manifest.graph import Graph, GraphNode
 from mesh.nodes.spec import RuntimeName
-from mesh.run.events import Call, FailRun, Frame, Instruction, Recreate
+from mesh.run.events import Call, FailRun, Frame, Instruction, Recreate, Retire
 from mesh.run.fragment import Fragment
 from mesh.run.placement import Placement, Seat
 from mesh.run.retention import Resumption
@@ -65,13 +65,16 @@ class Host:
     ) -> None:
         """``times``: of the run's calls here so far, by node; they are added to."""
         self._nodes: dict[NodeId, GraphNode] = {node.id: node for node in graph.nodes}
+        self._placement, self._me = placement, me
         self._seats = placement.seats(me)
+        self._prepared: list[Seat] = []  # of a step that has not begun
         self._runtimes = runtimes
         self._execute = execute
         self._instances: dict[Seat, Instance] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._due: deque[Call | Recreate] = deque()
         self._starting = False
+        self._closing: set[asyncio.Task[None]] = set()  # instances that are not needed any more
         self._closed = False
         self._states = resumption.states
         first, states = resumption.first_seq, resumption.states
@@ -101,6 +104,39 @@ class Host:
             await instance.close()
         self._instances[seat] = instance
 
+    # A planned move
+
+    async def prepare(self, seats: list[Seat]) -> None:
+        """Makes the instances of a step to come; raises NodeError, naming the node, where one cannot be made."""
+        self._prepared = seats
+        await asyncio.gather(*(self._create(seat) for seat in seats))
+
+    def call_off(self) -> None:
+        """The step that was prepared does not begin."""
+        for seat in self._prepared:
+            self._discard(seat)
+        self._prepared = []
+
+    def cut(self) -> None:
+        """The placement has the step that was prepared."""
+        self._prepared = []
+        self._seats = self._placement.seats(self._me)
+        for seat in self._seats:
+            self.times.setdefault(seat.node, Times())
+        self.carry_out(self.fragment.cut())
+
+    def arrived(self, seat: Seat, state: bytes) -> None:
+        self.carry_out(self.fragment.arrived(seat, state))
+
+    def _discard(self, seat: Seat) -> None:
+        instance = self._instances.pop(seat, None)
+        if instance is not None:
+            closing = asyncio.create_task(instance.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    # Events
+
     def frame(self, frame: Frame) -> None:
         self.carry_out(self.fragment.frame(frame))
 
@@ -115,8 +151,10 @@ class Host:
         for instruction in instructions:
             if isinstance(instruction, Call | Recreate):
                 self._due.append(instruction)
-            else:
-                others.append(instruction)
+                continue
+            if isinstance(instruction, Retire):
+                self._discard(instruction.seat)
+            others.append(instruction)
         if others:
             self._execute(others)
         self._start_due()
@@ -200,5 +238,5 @@ class Host:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(instance.close() for instance in self._instances.values()))
+        await asyncio.gather(*self._closing, *(instance.close() for instance in self._instances.values()))
         self._instances.clear()

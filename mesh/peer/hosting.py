@@ -1,6 +1,7 @@
 """Fragments that this peer runs for other drivers. Only the driver of a run is obeyed, over its proven link."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mesh import limits
@@ -10,8 +11,8 @@ from mesh.manifest.graph import Graph, from_value
 from mesh.peer.host import summaries
 from mesh.peer.site import RunKey, Site
 from mesh.protocol import messages
-from mesh.run.events import Checkpoint, Frame, GiveCredit, ReportError
-from mesh.run.placement import Placement
+from mesh.run.events import Checkpoint, Frame, GiveCredit, HandOver, ReportError
+from mesh.run.placement import Placement, Seat
 from mesh.run.retention import Resumption
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ class Hosting:
         self._names: dict[RunKey, dict[PeerId, str]] = {}
         self._starting: dict[RunKey, asyncio.Task[None]] = {}
         self._epochs: dict[RunKey, int] = {}
+        self._preparing: dict[RunKey, asyncio.Task[None]] = {}
+        self._freed = asyncio.Event()  # of a run
+        self._moves: dict[RunKey, int] = {}  # the number of the last one that was made
 
     def site(self, key: RunKey, epoch: int) -> Site | None:
         """The site of a run, unless the frame is of another epoch or the run is gone: both are ignored."""
@@ -79,13 +83,11 @@ class Hosting:
     def _make_site(self, link: "Link", key: RunKey, message: messages.Start, before: Site | None) -> Site:
         if "submit" not in link.grant.can:
             raise ProtocolError("bad-grant", f"{link.name}'s grant does not let it submit runs")
-        if not self._peer.serves:
-            raise ProtocolError("bad-message", f"{self._peer.name} runs nodes for itself only")
         if len(self._sites) >= limits.MAX_RUNS:
             raise ProtocolError("too-large", f"{self._peer.name} has {limits.MAX_RUNS} runs already")
         graph = from_value(message.body.get("graph"))
         placement = Placement.from_plan(graph, key.driver, message.body.get("plan"))
-        self._check_types(graph, placement)
+        self._check_types(graph, placement.seats(self._peer.id))
         return Site(
             key,
             message.epoch,
@@ -93,14 +95,16 @@ class Hosting:
             placement,
             me=self._peer.id,
             runtimes=self._peer.runtimes,
-            outside=_ToDriver(self._peer),
+            outside=_ToDriver(self._peer, self),
             resumption=Resumption(*messages.read_resumption(message.body)),
             before=before,
         )
 
-    def _check_types(self, graph: Graph, placement: Placement) -> None:
+    def _check_types(self, graph: Graph, seats: Iterable[Seat]) -> None:
         nodes = {node.id: node for node in graph.nodes}
-        for seat in placement.seats(self._peer.id):
+        for seat in seats:
+            if not self._peer.serves:
+                raise ProtocolError("bad-message", f"{self._peer.name} runs nodes for itself only, or not any more")
             node = nodes[seat.node]
             spec = self._peer.types.get(node.node_type)
             if spec is None or seat.runtime not in spec.runtimes:
@@ -114,6 +118,78 @@ class Hosting:
                 node.finishes,
             ):
                 raise ProtocolError("bad-message", f"{self._peer.name} has another {node.node_type} than the driver")
+
+    # A planned move
+
+    def prepare(self, link: "Link", message: messages.Prepare) -> None:
+        """Answers STEP when every node is set up and the new neighbours are linked, or with what stands against it."""
+        site = self.site(RunKey(link.peer, message.run), message.epoch)
+        if site is not None:
+            self._call_off(site)
+            self._preparing[site.key] = self._peer.background(self._prepare(site, message))
+
+    async def _prepare(self, site: Site, message: messages.Prepare) -> None:
+        move, nodes, names = (message.body.get(name) for name in ("move", "nodes", "names"))
+        fault = ""
+        try:
+            self._names[site.key] |= {PeerId(str(peer)): str(name) for peer, name in dict(names or {}).items()}
+            coming = site.propose(nodes)
+            self._check_types(site.graph, coming)
+            await site.host.prepare(coming)
+            step = {"steps": [{"from_seq": 0, "nodes": nodes}]}
+            neighbours = Placement.from_plan(site.graph, site.key.driver, step).neighbours(self._peer.id)
+            await asyncio.gather(*(self._peer.link_to(each) for each in neighbours))
+        except MeshError as error:
+            fault = f"{self._peer.name}: {error}"
+        self._step(site, move, "prepared", fault)
+
+    def _call_off(self, site: Site) -> None:
+        self._stop_preparing(site.key)
+        site.call_off()
+
+    def _stop_preparing(self, key: RunKey) -> None:
+        preparing = self._preparing.pop(key, None)
+        if preparing is not None:
+            preparing.cancel()
+
+    def cut(self, link: "Link", message: messages.Cut) -> None:
+        """The step that was prepared begins, or does not."""
+        site = self.site(RunKey(link.peer, message.run), message.epoch)
+        move, since = messages.read_cut(message.body)
+        if site is None:
+            return
+        if since is None:
+            self._call_off(site)
+            return
+        self._moves[site.key] = move
+        site.cut(since)
+        self._step(site, move, "cut")
+
+    def state(self, link: "Link", message: messages.State) -> None:
+        """A stateful node goes on here."""
+        site = self.site(RunKey(link.peer, message.run), message.epoch)
+        node, state, _ = messages.read_state(message.body)
+        if site is not None and state is not None:
+            site.take_state(node, state)
+
+    def through(self, site: Site) -> None:
+        """What the last cut took from here is through."""
+        self._step(site, self._moves[site.key], "through")
+
+    def _step(self, site: Site, move: object, stage: str, fault: str = "") -> None:
+        body = {"move": move, "stage": stage, "fault": fault[: limits.MAX_CAUSE_CHARS]}
+        self._peer.post(site.key.driver, messages.Step(site.key.driver, site.key.run, site.epoch, body))
+
+    async def leave(self, reason: str) -> None:
+        """Asks the drivers to move away what runs here, and waits until nothing does."""
+        for site in self._sites.values():
+            driver, run = site.key.driver, site.key.run
+            self._peer.post(driver, messages.Leaving(driver, run, site.epoch, reason))
+        while self._epochs:
+            self._freed.clear()
+            await self._freed.wait()
+
+    # The end
 
     def stats(self, link: "Link", message: messages.Stats) -> None:
         site = self._sites.get(RunKey(link.peer, RunId(message.run)))
@@ -129,6 +205,9 @@ class Hosting:
             starting.cancel()
         self._epochs.pop(key, None)
         self._names.pop(key, None)
+        self._moves.pop(key, None)
+        self._stop_preparing(key)
+        self._freed.set()
         site = self._sites.pop(key, None)
         if site is not None:
             self._peer.background(self._close(site))
@@ -159,8 +238,8 @@ class Hosting:
 class _ToDriver:
     """What a hosted site sends: results to its neighbours, everything else to the driver."""
 
-    def __init__(self, peer: "Peer") -> None:
-        self._peer = peer
+    def __init__(self, peer: "Peer", hosting: Hosting) -> None:
+        self._peer, self._hosting = peer, hosting
 
     def send_frame(self, site: Site, to: PeerId, frame: Frame) -> None:
         self._peer.post_frame(site, to, frame)
@@ -180,6 +259,13 @@ class _ToDriver:
     def state_saved(self, site: Site, saved: Checkpoint) -> None:
         body = {"node": saved.node, "seq": saved.seq, "state": saved.state, "fault": saved.fault}
         self._peer.post(site.key.driver, messages.Checkpoint(site.key.driver, site.key.run, site.epoch, body))
+
+    def handed_over(self, site: Site, state: HandOver) -> None:
+        body = {"node": state.node, "state": state.state, "fault": state.fault}
+        self._peer.post(site.key.driver, messages.State(site.key.driver, site.key.run, site.epoch, body))
+
+    def through(self, site: Site) -> None:
+        self._hosting.through(site)
 
     def run_failed(self, site: Site, reason: str) -> None:
         self._peer.post(

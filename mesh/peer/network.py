@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Hashable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -181,6 +181,14 @@ class Network:
         record = self.signaling.peers.get(peer)
         link = self._links.existing(peer) if self._links is not None else None
         return record["name"] if record is not None else link.name if link is not None else peer
+
+    def offers(self) -> dict[PeerId, Hashable]:
+        """Who of the room runs nodes, and what of their records decides which; not their load, which changes always."""
+        return {
+            peer: tuple(str(record.get(name)) for name in ("runtimes", "digest", "pyodide", "hidden", "speed"))
+            for peer, record in self.signaling.peers.items()
+            if record.get("runtimes")
+        }
 
     def _verify(self, token: str) -> Grant:
         return verify(token, owner_key=self._invite.owner_key, room=self._invite.room, now=time.time())

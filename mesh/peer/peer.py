@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -158,6 +158,13 @@ class Peer:
         assert self._network is not None
         await self._network.signaling.wait_closed()
 
+    async def drain(self) -> None:
+        """Takes no nodes any more, and waits until those that run here for others have ended or been moved away."""
+        self.serves = False
+        if self._network is not None:
+            self._network.signaling.announce({**self._announcement, **_IDLE})
+        await self._hosting.leave(f"{self.name} drains")
+
     def cut_links(self) -> None:
         """Ends every connection of this peer, to see that nothing is lost by it: the links make new ones at once."""
         if self._network is not None:
@@ -252,6 +259,10 @@ class Peer:
             return self.name
         return self._network.name_of(peer)
 
+    def offers(self) -> Mapping[PeerId, Hashable]:
+        """What matters of every peer of the room to where nodes should run, in a form that can be compared."""
+        return self._network.offers() if self._network is not None else {}
+
     def report(self, summary: Mapping[str, Any]) -> None:
         """Tells the dashboard how a run of this peer goes."""
         if self._network is not None and "submit" in self._network.signaling.can:
@@ -291,14 +302,20 @@ class Peer:
                 self._hosting.stop(key)
             case messages.Stats() if link.peer == key.driver:
                 self._hosting.stats(link, message)
+            case messages.Prepare() if link.peer == key.driver:
+                self._hosting.prepare(link, message)
+            case messages.Cut() if link.peer == key.driver:
+                self._hosting.cut(link, message)
+            case messages.State() if link.peer == key.driver:
+                self._hosting.state(link, message)
             case messages.Credit() if key not in self._runs:
                 site = self._site(key, message.epoch)
                 if site is not None:
                     site.receive_credit(link.peer, GiveCredit(message.edge, message.seq, message.amount))
             case _ if key in self._runs:
                 self._runs[key].receive(link.peer, message)
-            case messages.Stop() | messages.Stats():
-                raise ProtocolError("bad-message", "only its driver ends a run or asks after it")
+            case messages.Stop() | messages.Stats() | messages.Prepare() | messages.Cut():
+                raise ProtocolError("bad-message", "only its driver moves or ends a run, or asks after it")
 
     def _site(self, key: RunKey, epoch: int) -> Site | None:
         run = self._runs.get(key)
@@ -320,6 +337,7 @@ class Peer:
     def joined(self, peer: PeerId) -> None:
         for run in self._runs.values():
             run.absence.joined(peer)
+            run.moves.room_changed()
 
 
 def _runtimes(nodes: Sequence[str], allow: Sequence[str] | None) -> Runtimes:

@@ -7,12 +7,22 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mesh.errors import ProtocolError
-from mesh.ids import PeerId, RunId
+from mesh.ids import NodeId, PeerId, RunId
 from mesh.limits import CREDIT_AFTER_S, CREDIT_EVERY_BYTES
 from mesh.manifest.graph import Graph
 from mesh.peer.host import Host, Runtimes
-from mesh.run.events import Checkpoint, Emit, FailRun, Frame, GiveCredit, Instruction, ReportError
-from mesh.run.placement import Placement, Strand
+from mesh.run.events import (
+    Checkpoint,
+    Emit,
+    FailRun,
+    Frame,
+    GiveCredit,
+    HandOver,
+    Instruction,
+    ReportError,
+    Retire,
+)
+from mesh.run.placement import Placement, Seat, Step, Strand
 from mesh.run.retention import Resumption
 
 
@@ -38,6 +48,8 @@ class Outside(Protocol):
     def send_credit(self, site: "Site", to: PeerId, credit: GiveCredit) -> None: ...
     def item_failed(self, site: "Site", error: ReportError) -> None: ...
     def state_saved(self, site: "Site", saved: Checkpoint) -> None: ...
+    def handed_over(self, site: "Site", state: HandOver) -> None: ...
+    def through(self, site: "Site") -> None: ...
     def run_failed(self, site: "Site", reason: str) -> None: ...
 
 
@@ -67,6 +79,8 @@ class Site:
         self._draining = False
         self._owed: dict[Strand, GiveCredit] = {}  # for other peers
         self._paying: asyncio.TimerHandle | None = None
+        self._step: Step = {}  # to come
+        self._leaving: set[Seat] = set()  # by the last cut, and not through
         self.since: int = before.since if before else epoch  # the epoch from which on is counted
         self.sent: Counter[PeerId] = before.sent if before else Counter()  # payload bytes, by the peer they went to
         self.host: Host = Host(
@@ -91,6 +105,10 @@ class Site:
                     self._outside.item_failed(self, instruction)
                 case Checkpoint():
                     self._outside.state_saved(self, instruction)
+                case HandOver():
+                    self._outside.handed_over(self, instruction)
+                case Retire(seat):
+                    self._retired(seat)
                 case FailRun(reason):
                     self._outside.run_failed(self, reason)
         self._drain()
@@ -144,7 +162,12 @@ class Site:
         self._drain()
 
     def receive_credit(self, sender: PeerId, credit: GiveCredit) -> None:
-        """Credit from another peer; raises ProtocolError where it is not that peer's to give."""
+        """Credit from another peer; raises ProtocolError where it is not that peer's to give.
+
+        What comes late for an end that moved since is nobody's.
+        """
+        if 0 <= credit.edge < len(self.graph.edges) and not self.placement.remembers(credit.edge, credit.seq):
+            return
         if self._peers(credit.edge, credit.seq) != (self._me, sender):
             raise ProtocolError("bad-message", f"credit for edge {credit.edge} is not {sender}'s to give")
         self._take_credit(credit)
@@ -169,6 +192,38 @@ class Site:
                 self._ends.credit(credit.edge, credit.seq, credit.bytes)
         else:
             self.host.credit(credit.edge, credit.seq, credit.bytes)
+
+    # A planned move
+
+    def propose(self, nodes: object) -> list[Seat]:
+        """What a step to come puts here, which the host must prepare; raises ProtocolError for what is no step."""
+        self._step = self.placement.proposed(nodes)
+        return [seat for seats in self._step.values() for seat in seats if seat.peer == self._me]
+
+    def call_off(self) -> None:
+        """The step that was prepared does not begin."""
+        self._step = {}
+        self.host.call_off()
+
+    def cut(self, since: int) -> None:
+        """The step that was prepared begins at ``since``; ``Outside.through`` is told when what leaves is through."""
+        self.placement.cut(since, self._step)
+        self._step = {}
+        self._owed = {strand: owed for strand, owed in self._owed.items() if all(map(self.placement.knows, strand[1:]))}
+        self._leaving = {seat for seat in self.placement.seats(self._me) if seat.until is not None}
+        self.host.cut()
+
+    def _retired(self, seat: Seat) -> None:
+        self._leaving.discard(seat)
+        if not self._leaving:
+            self._outside.through(self)
+
+    def take_state(self, node: NodeId, state: bytes) -> None:
+        """A stateful node goes on here; raises ProtocolError("bad-message") where it awaits no state."""
+        seats = self.placement.seats_of_last_step().get(node, ())
+        if not seats or seats[0].peer != self._me:
+            raise ProtocolError("bad-message", f"node {node!r} is not here")
+        self.host.arrived(seats[0], state)
 
     def link_bytes(self, names: Mapping[PeerId, str]) -> dict[str, int]:
         """The bytes sent, as ``from->to``; a peer that came back may have another id, and the name that it had."""

@@ -116,6 +116,51 @@ class Unreachable(NamedTuple):
     peer: PeerId
 
 
+class Prepare(NamedTuple):
+    """Make ready what a step to come puts on the worker: ``body`` is ``{move, nodes, names}``."""
+
+    driver: PeerId
+    run: RunId
+    epoch: int
+    body: Mapping[str, Any]
+
+
+class Cut(NamedTuple):
+    """The step that was prepared begins, or is called off: ``body`` is ``{move, from_seq}``, None for the latter."""
+
+    driver: PeerId
+    run: RunId
+    epoch: int
+    body: Mapping[str, Any]
+
+
+class Step(NamedTuple):
+    """How far the worker is with a step: ``body`` is ``{move, stage, fault}``; a fault says why it is not."""
+
+    driver: PeerId
+    run: RunId
+    epoch: int
+    body: Mapping[str, Any]
+
+
+class State(NamedTuple):
+    """The state with which a node goes on elsewhere: ``body`` is ``{node, state, fault}``, as in Checkpoint."""
+
+    driver: PeerId
+    run: RunId
+    epoch: int
+    body: Mapping[str, Any]
+
+
+class Leaving(NamedTuple):
+    """The worker wants its nodes to be moved away, and says why."""
+
+    driver: PeerId
+    run: RunId
+    epoch: int
+    text: str
+
+
 class Relay(NamedTuple):
     """What ``sender`` says to ``to``, sealed (mesh.protocol.sealing), through a peer that both have a link to."""
 
@@ -152,10 +197,27 @@ class Part(NamedTuple):
 
 
 RunMessage = (
-    Start | Ready | Refused | Credit | Error | Stop | Stats | StatsReply | Failed | Checkpoint | Unreachable | Part
+    Start
+    | Ready
+    | Refused
+    | Credit
+    | Error
+    | Stop
+    | Stats
+    | StatsReply
+    | Failed
+    | Checkpoint
+    | Unreachable
+    | Prepare
+    | Cut
+    | Step
+    | State
+    | Leaving
+    | Part
 )
 Message = RunMessage | Relay | Plan | Planned
 
+STAGES: Final = ("prepared", "cut", "through")  # of a worker, with a step
 _MAX_EPOCH: Final = 2**32 - 1
 _MAX_COUNT: Final = 2**53 - 1  # what a number of JavaScript counts to
 _MAX_EDGE: Final = MAX_CONNECTIONS + 2 * MAX_NODES
@@ -225,6 +287,30 @@ def read_checkpoint(body: Mapping[str, Any]) -> tuple[NodeId, int, bytes | None,
     return NodeId(str(node)), seq, state, fault[:MAX_CAUSE_CHARS]
 
 
+def read_state(body: Mapping[str, Any]) -> tuple[NodeId, bytes | None, str]:
+    """Node, state and fault of a STATE; raises ProtocolError("bad-message")."""
+    node, state, fault = (body.get(name) for name in ("node", "state", "fault"))
+    if not (_is_id(node) and (state is None or type(state) is bytes) and type(fault) is str):
+        raise ProtocolError("bad-message", "a state needs node, state and fault")
+    return NodeId(str(node)), state, fault[:MAX_CAUSE_CHARS]
+
+
+def read_step(body: Mapping[str, Any]) -> tuple[int, str, str]:
+    """The number of the move, the stage and the fault of a STEP; raises ProtocolError("bad-message")."""
+    move, stage, fault = (body.get(name) for name in ("move", "stage", "fault"))
+    if not (_is_count(move, _MAX_COUNT) and stage in STAGES and type(fault) is str):
+        raise ProtocolError("bad-message", "a step needs move, stage and fault")
+    return cast(int, move), stage, fault[:MAX_CAUSE_CHARS]
+
+
+def read_cut(body: Mapping[str, Any]) -> tuple[int, int | None]:
+    """The number of the move, and the first seq of the new step, of a CUT; raises ProtocolError("bad-message")."""
+    move, since = body.get("move"), body.get("from_seq")
+    if not (_is_count(move, _MAX_COUNT) and (since is None or _is_count(since, _MAX_COUNT))):
+        raise ProtocolError("bad-message", "a cut needs move and from_seq")
+    return cast(int, move), since
+
+
 def read_resumption(body: Mapping[str, Any]) -> tuple[int, Mapping[NodeId, bytes]]:
     """First seq, and state by node, of a START; raises ProtocolError("bad-message")."""
     first, states = body.get("from_seq"), body.get("states")
@@ -284,6 +370,7 @@ _NAMES: Final[dict[str, type[Message]]] = {
     "START": Start, "READY": Ready, "REFUSED": Refused, "CREDIT": Credit, "ERROR": Error, "STOP": Stop,
     "STATS": Stats, "STATS_REPLY": StatsReply, "FAILED": Failed, "CHECKPOINT": Checkpoint,
     "UNREACHABLE": Unreachable, "RELAY": Relay, "PLAN": Plan, "PLANNED": Planned, "PART": Part,
+    "PREPARE": Prepare, "CUT": Cut, "STEP": Step, "STATE": State, "LEAVING": Leaving,
 }  # fmt: skip
 _CODES: Final[dict[type[Message], int]] = {kind: _TYPES[name] for name, kind in _NAMES.items()}
 _CLASSES: Final[dict[int, type[Message]]] = {code: kind for kind, code in _CODES.items() if kind is not Part}

@@ -52,7 +52,7 @@ class Epoch:
         self._peer, self._key, self._owner = peer, key, owner
         self._spares = spares(plan["why"], workers={*self.workers, peer.id})
         self._resumption = resumption
-        self._body = {
+        self._body: dict[str, Any] = {
             "graph": to_value(graph),
             "plan": {"epoch": self.number, "steps": plan["steps"]},
             "names": self.names,
@@ -72,6 +72,7 @@ class Epoch:
             resumption=resumption,
             before=before.site if before else None,
         )
+        self.began = self.seats()  # where each node was at first
 
     async def set_up(self) -> None:
         """All parts at once; raises RunError where one of them cannot be set up."""
@@ -117,6 +118,36 @@ class Epoch:
             future.set_exception(RunError(f"{self.names[worker]} refused: {refusal}"))
         else:
             future.set_result(None)
+
+    # A planned move
+
+    @property
+    def nodes(self) -> dict[NodeId, dict[str, Any]]:
+        """The places of the nodes now, as a step of a plan has them."""
+        nodes: dict[NodeId, dict[str, Any]] = self._body["plan"]["steps"][-1]["nodes"]
+        return nodes
+
+    def stepped(self, nodes: Mapping[NodeId, Mapping[str, Any]]) -> None:
+        """A new step has begun; for who comes later it is the only one."""
+        self._body["plan"] = {"epoch": self.number, "steps": [{"from_seq": 0, "nodes": nodes}]}
+
+    async def admit(self, worker: PeerId) -> None:
+        """A worker gets a part, without nodes as yet; raises LinkError or RunError where that fails."""
+        await self._peer.link_to(worker)
+        self.workers.add(worker)
+        self.names[worker] = self._peer.name_of(worker)
+        await self._start(worker)
+
+    def dismiss(self, workers: Collection[PeerId], text: str) -> None:
+        """They have no part any more."""
+        self.stop(workers, text)
+        self.workers -= set(workers)
+
+    def lose(self, reason: str) -> None:
+        """It cannot go on."""
+        self._owner.absence.lose(reason)
+
+    # Its end
 
     def stop(self, workers: Collection[PeerId], text: str) -> None:
         """Frees what these workers hold of the run."""

@@ -4,8 +4,9 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mesh.errors import ValueFault
 from mesh.limits import JOIN_LEVELS
-from mesh.values import decode
+from mesh.values import decode, encode
 
 type Items = Iterable[Any] | AsyncIterable[Any]
 type Manifest = str | Mapping[str, Any]
@@ -23,6 +24,18 @@ class RunResult:
     def value(self) -> Any:
         """The payload as a Python value; raises ValueFault where a node answered none."""
         return decode(self.payload, extra_levels=2 * JOIN_LEVELS)
+
+
+async def encoded(items: Items) -> AsyncIterator[bytes]:
+    """The items as payloads; raises ValueFault, with its number, for one that is no value."""
+    number = 0
+    async for item in each(items):
+        try:
+            payload = encode(item)
+        except ValueFault as error:
+            raise ValueFault(f"item {number}: {error}") from None
+        yield payload
+        number += 1
 
 
 async def each(items: Items) -> AsyncIterator[Any]:

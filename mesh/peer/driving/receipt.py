@@ -73,10 +73,11 @@ def write_receipt(
     epochs: Sequence[Epoch],
     counts: Counts,
     stats: Told,
+    moves: Sequence[Mapping[str, Any]],
     failures: Sequence[ItemError],
     error: Exception | None,
 ) -> dict[str, Any]:
-    """The contract's form, and ``dropped``, ``errors`` and perhaps ``reason``."""
+    """The contract's form, and ``dropped``, ``moves``, ``errors`` and perhaps ``reason``."""
     return {
         "run_id": run,
         "status": status,
@@ -86,7 +87,8 @@ def write_receipt(
         "dropped": counts.dropped,
         "replayed": counts.replayed,
         "duplicates_dropped": counts.duplicates_dropped,
-        "epochs": [{"epoch": each.number, "reason": each.reason, "placement": each.seats()} for each in epochs],
+        "epochs": [{"epoch": each.number, "reason": each.reason, "placement": each.began} for each in epochs],
+        "moves": list(moves),
         "execution_order": list(graph.order) if graph else [],
         "node_ms": _node_ms(epochs, stats),
         "link_bytes": _link_bytes(epochs, stats),

@@ -5,29 +5,25 @@ anew, and what was not finished again.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mesh.errors import ItemError, ProtocolError, RunError, ValueFault
+from mesh.errors import ItemError, ProtocolError, RunError
 from mesh.ids import DRIVER, PeerId, new_run_id
-from mesh.limits import (
-    HEARTBEAT_S,
-    RUN_REPORT_INTERVAL_S,
-    SUSPECT_AFTER_S,
-)
+from mesh.limits import HEARTBEAT_S, RUN_REPORT_INTERVAL_S, SUSPECT_AFTER_S
 from mesh.manifest.graph import Graph
 from mesh.peer.driving.absence import Absence
 from mesh.peer.driving.epoch import Epoch
-from mesh.peer.driving.items import Items, Manifest, RunResult, each
+from mesh.peer.driving.items import Items, Manifest, RunResult, encoded
+from mesh.peer.driving.moves import Moves
 from mesh.peer.driving.planning import plan_anew
 from mesh.peer.driving.receipt import summary, write_receipt
 from mesh.peer.driving.stats import Stats
 from mesh.peer.site import RunKey, Site
 from mesh.protocol import messages
 from mesh.run.driver import Counts, Driver, DriverInstruction, Failure, Finished, OnError, Result, SeqFailed
-from mesh.run.events import Checkpoint, Emit, Frame, GiveCredit, ReportError
+from mesh.run.events import Checkpoint, Emit, Frame, GiveCredit, HandOver, ReportError
 from mesh.run.retention import Resumption
-from mesh.values import encode
 
 if TYPE_CHECKING:
     from mesh.peer.peer import Peer, Planned
@@ -56,7 +52,8 @@ class Run:
         self.receipt: dict[str, Any] | None = None
         self.failures: list[ItemError] = []
         self._peer = peer
-        self._manifest, self._items, self._pins = manifest, items, pins
+        self.send_frame, self.send_credit = peer.post_frame, peer.post_credit
+        self._manifest, self._items, self._pins = manifest, items, pins or {}
         self._on_error: OnError = on_error
         self._on_failure = on_failure
         self._driver: Driver | None = None
@@ -71,6 +68,7 @@ class Run:
         self._room = asyncio.Event()  # for another item: the source waits
         self._disturbed = asyncio.Event()  # by the end, or by a change of who is absent
         self.absence = Absence(self._disturbed.set)
+        self.moves = Moves(peer, self)
         self._task = peer.background(self._main())
 
     # For the application
@@ -90,8 +88,7 @@ class Run:
             await self.cancel()
             raise
         result, self._result = self._result, None
-        assert self._driver is not None
-        self._carry_out(self._driver.taken())
+        self.carry_out(self.driver.taken())
         return RunResult(result.seq, result.part, result.payload)
 
     async def cancel(self) -> None:
@@ -106,7 +103,7 @@ class Run:
         try:
             await self._prepare()
             self._phase = "running"
-            tasks.append(asyncio.create_task(self._feed()))
+            tasks += [asyncio.create_task(each) for each in (self._feed(), self.moves.watch())]
             while not self._status:  # the end may come while the source of the items is silent
                 await (self._recover() if self._trouble() else _next(self._disturbed))
         except asyncio.CancelledError:
@@ -125,13 +122,14 @@ class Run:
         self._phase = "connecting"
         epoch = self._next_epoch(planned.plan, "start", Resumption(0, {}))
         self._driver = Driver(planned.graph, epoch.placement, on_error=self._on_error)
-        self._driver.interrupt()  # nothing goes out before the epoch stands
+        self.driver.interrupt()  # nothing goes out before the epoch stands
         await self._set_up(epoch)
 
     def _next_epoch(self, plan: Mapping[str, Any], reason: str, resumption: Resumption) -> Epoch:
         """Nothing moves from here on, until it is set up."""
         assert self.graph is not None
         self._stands = False
+        self.moves.interrupted()
         self.plan = {**plan, "epoch": len(self._epochs) + 1}
         epoch = Epoch(
             self._peer,
@@ -150,7 +148,6 @@ class Run:
 
     async def _set_up(self, epoch: Epoch) -> None:
         """Leaves it where a worker is absent meanwhile; raises RunError where a part cannot be set up."""
-        assert self._driver is not None
         setting_up = asyncio.create_task(epoch.set_up())
         setting_up.add_done_callback(lambda _: self._disturbed.set())
         try:
@@ -161,7 +158,8 @@ class Run:
             elif not self._status:
                 setting_up.result()
                 self._stands = True
-                self._carry_out(self._driver.resume(epoch.placement))
+                self.moves.began()
+                self.carry_out(self.driver.resume(epoch.placement))
         finally:
             setting_up.cancel()
             await asyncio.gather(setting_up, return_exceptions=True)
@@ -175,9 +173,8 @@ class Run:
 
     async def _recover(self) -> None:
         """A new epoch without who is absent. The present one goes on until there is a plan, as far as it can."""
-        assert self._driver is not None
-        if self._driver.fault:
-            raise RunError(f"{self.absence.loss}; {self._driver.fault}, so the run cannot go on")
+        if self.driver.fault:
+            raise RunError(f"{self.absence.loss}; {self.driver.fault}, so the run cannot go on")
         before = self._epochs[-1]
         planned = await plan_anew(self._plan, trouble=self._trouble, nodes=lambda: before.nodes_on(self.absence.peers))
         reason = self._trouble()
@@ -185,7 +182,7 @@ class Run:
             return
         if planned.graph != self.graph:
             raise RunError(f"{reason}; the room's node types are not any more what they were when the run began")
-        epoch = self._next_epoch(planned.plan, reason, self._driver.interrupt())
+        epoch = self._next_epoch(planned.plan, reason, self.driver.interrupt())
         leaving = before.workers - epoch.workers
         self._stats.ask(leaving - self.absence.peers)
         before.stop(leaving, reason)
@@ -194,33 +191,44 @@ class Run:
         await self._set_up(epoch)
 
     async def _plan(self) -> "Planned":
-        absent, apart = self.absence.peers, self.absence.apart
-        return await self._peer.plan(self._manifest, pins=self._pins, without=absent, apart=apart)
+        return await self.planned({}, ())
+
+    # What its moves need
+
+    async def planned(self, pins: Mapping[str, str], without: Collection[PeerId]) -> "Planned":
+        """A plan without who is absent; raises MeshError where there is none."""
+        absent, apart = self.absence.peers | set(without), self.absence.apart
+        return await self._peer.plan(self._manifest, pins={**pins, **self._pins}, without=absent, apart=apart)
+
+    @property
+    def driver(self) -> Driver:
+        assert self._driver is not None  # there is one as soon as there is an epoch
+        return self._driver
+
+    @property
+    def epoch(self) -> Epoch | None:
+        """The present one, where it stands."""
+        return self._epochs[-1] if self._stands and not self._status else None
+
+    def leave(self, workers: Collection[PeerId], reason: str) -> None:
+        """They have no part in the run any more."""
+        self._stats.ask(workers)
+        self._epochs[-1].dismiss(workers, reason)
+
+    # Items
 
     async def _feed(self) -> None:
-        """Admits items until there are no more; what their source raises ends the run."""
+        """Admits items, as window and credit allow, until there are no more; what their source raises ends the run."""
         try:
-            await self._admit_all()
+            async for payload in encoded(self._items):
+                while not (self._status or self.driver.can_admit()):
+                    await _next(self._room)
+                if self._status:
+                    return
+                self.carry_out(self.driver.admit(payload))
+            self.carry_out(self.driver.finish_input())
         except Exception as error:
             self._end("failed", error)
-
-    async def _admit_all(self) -> None:
-        """As the window and the credit of the sources allow."""
-        driver = self._driver
-        assert driver is not None
-        number = 0
-        async for item in each(self._items):
-            try:
-                payload = encode(item)
-            except ValueFault as error:
-                raise ValueFault(f"item {number}: {error}") from None
-            number += 1
-            while not (self._status or driver.can_admit()):
-                await _next(self._room)
-            if self._status:
-                return
-            self._carry_out(driver.admit(payload))
-        self._carry_out(driver.finish_input())
 
     async def _close(self) -> None:
         """Frees the run everywhere and writes the receipt."""
@@ -239,6 +247,7 @@ class Run:
             epochs=self._epochs,
             counts=self._driver.counts if self._driver else Counts(),
             stats=self._stats.told,
+            moves=self.moves.made,
             failures=self.failures,
             error=self._error,
         )
@@ -254,8 +263,7 @@ class Run:
 
     # What the engines want done
 
-    def _carry_out(self, instructions: Sequence[DriverInstruction]) -> None:
-        assert self._driver is not None
+    def carry_out(self, instructions: Sequence[DriverInstruction]) -> None:
         for instruction in instructions:
             match instruction:
                 case Emit() | GiveCredit():
@@ -270,7 +278,8 @@ class Run:
                 case Finished(status, failure, reason):
                     ending = RunError(reason) if reason else None
                     self._end(status, self._failed_item(failure) if failure is not None else ending)
-        if not self._room.is_set() and self._driver.can_admit():
+        self.moves.results_came()
+        if not self._room.is_set() and self.driver.can_admit():
             self._room.set()
 
     def _failed_item(self, failure: Failure) -> ItemError:
@@ -282,36 +291,32 @@ class Run:
 
     def frame(self, frame: Frame) -> None:
         """A frame of a result edge."""
-        assert self._driver is not None
         if self._stands:
-            self._carry_out(self._driver.frame(frame))
+            self.carry_out(self.driver.frame(frame))
 
     def credit(self, edge: int, seq: int, amount: int) -> None:
         """Credit of a source edge."""
-        assert self._driver is not None
         if self._stands:
-            self._carry_out(self._driver.credit(edge, seq, amount))
-
-    def send_frame(self, site: Site, to: PeerId, frame: Frame) -> None:
-        self._peer.post_frame(site, to, frame)
-
-    def send_credit(self, site: Site, to: PeerId, credit: GiveCredit) -> None:
-        self._peer.post_credit(site, to, credit)
+            self.carry_out(self.driver.credit(edge, seq, amount))
 
     def item_failed(self, site: Site, error: ReportError) -> None:
-        assert self._driver is not None
         if self._stands:
-            self._carry_out(self._driver.error(error.node, error.seq, error.kind, error.cause, DRIVER))
+            self.carry_out(self.driver.error(error.node, error.seq, error.kind, error.cause, DRIVER))
 
     def state_saved(self, site: Site, saved: Checkpoint) -> None:
-        assert self._driver is not None
         if self._stands:
-            self._carry_out(self._driver.checkpoint(saved.node, saved.seq, saved.state, saved.fault))
+            self.carry_out(self.driver.checkpoint(saved.node, saved.seq, saved.state, saved.fault))
+
+    def handed_over(self, site: Site, state: HandOver) -> None:
+        if self._stands:
+            self.moves.handed_over(state.node, state.state, state.fault)
+
+    def through(self, site: Site) -> None:
+        self.moves.through()
 
     def run_failed(self, site: Site, reason: str) -> None:
-        assert self._driver is not None
         if self._stands:
-            self._carry_out(self._driver.fail(reason))
+            self.carry_out(self.driver.fail(reason))
 
     # What the workers say
 
@@ -325,7 +330,7 @@ class Run:
             return
         if not isinstance(message, messages.Stats) and message.epoch != epoch.number:
             return  # of an epoch that is over
-        if sender not in epoch.workers:
+        if sender not in epoch.names:
             raise ProtocolError("bad-message", f"{sender} has no part in run {self.key.run}")
         match message:
             case messages.Ready():
@@ -338,14 +343,15 @@ class Run:
                 self._receive(epoch, sender, message)
 
     def _receive(self, epoch: Epoch, sender: PeerId, message: messages.RunMessage) -> None:
-        assert self._driver is not None
         match message:
             case messages.Error(body=body):
-                self._carry_out(self._driver.error(*messages.read_error(body), epoch.names[sender]))
+                self.carry_out(self.driver.error(*messages.read_error(body), epoch.names[sender]))
             case messages.Checkpoint(body=body):
-                self._carry_out(self._driver.checkpoint(*messages.read_checkpoint(body)))
+                self.carry_out(self.driver.checkpoint(*messages.read_checkpoint(body)))
+            case messages.Step() | messages.State() | messages.Leaving():
+                self.moves.receive(sender, message)
             case messages.Failed(text=text):
-                self._carry_out(self._driver.fail(text))
+                self.carry_out(self.driver.fail(text))
             case messages.Credit(edge=edge, seq=seq, amount=amount):
                 epoch.site.receive_credit(sender, GiveCredit(edge, seq, amount))
 

@@ -31,7 +31,7 @@ class Stats:
     def take(self, sender: PeerId, times: messages.Times, epochs: Iterable["Epoch"]) -> None:
         """A worker's answer; raises ProtocolError where it had no part in the epoch that it names."""
         since = times[0]
-        if not any(epoch.number == since and sender in epoch.workers for epoch in epochs):
+        if not any(epoch.number == since and sender in epoch.names for epoch in epochs):
             raise ProtocolError("bad-message", f"{sender} had no part in epoch {since} of run {self._key.run}")
         self.told[sender, since] = times
         self.forget(sender)
