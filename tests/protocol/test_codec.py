@@ -22,7 +22,9 @@ MESSAGES = {"START": messages.Start, "READY": messages.Ready, "REFUSED": message
             "ERROR": messages.Error, "STOP": messages.Stop, "STATS": messages.Stats,
             "STATS_REPLY": messages.StatsReply, "FAILED": messages.Failed,
             "CHECKPOINT": messages.Checkpoint, "UNREACHABLE": messages.Unreachable, "RELAY": messages.Relay,
-            "PLAN": messages.Plan, "PLANNED": messages.Planned, "PART": messages.Part}  # fmt: skip
+            "PLAN": messages.Plan, "PLANNED": messages.Planned, "PREPARE": messages.Prepare, "CUT": messages.Cut,
+            "STEP": messages.Step, "STATE": messages.State, "LEAVING": messages.Leaving,
+            "PART": messages.Part}  # fmt: skip
 LANES = {"control": Lane.CONTROL, "data": Lane.DATA}
 
 

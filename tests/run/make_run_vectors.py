@@ -783,9 +783,101 @@ def replicas() -> list[Any]:
     ]
 
 
+def moves() -> list[Any]:
+    def goes(about: str, *events: Event, **options: Any) -> Any:
+        return fragment(about, [options.pop("node", {"id": "a"})], LINE, *events, **options)
+
+    return [
+        goes(
+            "a node without state leaves when the last seq below the cut has ended, and all of it is on its way",
+            frame(0, 0, 0, END, "00"),
+            frame(0, 1, 0, 0, "01"),
+            answered("a", "0a"),
+            ("cut", 2, {"a": ["there"]}),
+            ("failed", "a", "raised", "no 1"),
+            frame(0, 1, 1, END, "02"),  # is only consumed
+            frame(0, 2, 0, END, "03"),  # is not for here any more
+            ("credit", 1, 0, 65),
+        ),
+        goes(
+            "what waits for credit holds a node back",
+            frame(0, 0, 0, END, "00"),
+            answered("a", "01", "02", more=True),
+            ("cut", 1, {"a": ["there"]}),
+            ("credit", 1, 0, 65),
+            answered("a", "03"),
+            ("credit", 1, 0, 65),
+            ("credit", 1, 0, 65),
+            node={"id": "a", "arity": "many"},
+            credit_bytes=100,
+        ),
+        goes(
+            "a replica that serves nothing below the cut any more leaves at once; its successor begins there",
+            frame(0, 0, 0, END, "00"),
+            answered("a#0", "0a"),
+            ("cut", 2, {"a": ["here"]}),
+            frame(0, 2, 0, END, "02"),
+            answered("a@2", "0c"),
+            frame(0, 3, 0, LAST),
+            places={"a": ["here", "here", "there"]},
+        ),
+        goes(
+            "a node with state hands it over after the last seq below the cut; one snapshot serves a checkpoint too",
+            frame(0, 0, 0, END | CHECKPOINT, "00"),
+            ("cut", 1, {"a": ["there"]}),
+            answered("a", "0a"),
+            ("snapshotted", "a", "5a"),
+            node=STATEFUL,
+        ),
+        goes(
+            "a state that cannot be handed over says why",
+            ("cut", 0, {"a": ["there"]}),
+            ("failed", "a", "raised", "no state"),
+            node=STATEFUL,
+        ),
+        goes(
+            "a node that comes here begins when its state has come, and not before",
+            ("cut", 5, {"a": ["here"]}),
+            frame(0, 5, 0, END, "05"),
+            ("arrived", "a@5", "5a"),
+            ("arrived", "a@5", "5b"),
+            ("restored", "a@5"),
+            ("failed", "a@5", "trapped", "unreachable"),
+            ("recreated", "a@5"),
+            node=STATEFUL,
+            places={"a": ["there"]},
+        ),
+        fragment(
+            "a neighbour moves: its later seqs may come first, and wait for the earlier ones",
+            [{"id": "far"}, {"id": "a"}],
+            [["far", "a", "far"], [None, "far", ""], ["a", None, "a"]],
+            ("cut", 1, {"far": ["elsewhere"]}),
+            frame(0, 1, 0, END, "11"),
+            frame(0, 0, 0, END, "10"),
+            answered("a", "0a"),
+            answered("a", "0b"),
+            ("cut", 2, {"far": ["there"]}),
+            frame(0, 2, 0, END, "12"),
+        ),
+        driver(
+            "nothing goes out until all have made the cut, not even the end",
+            ["a"],
+            ("admit", "05"),
+            ("hold",),
+            ("cut", 1, {"a": ["elsewhere"]}),
+            ("finish_input",),
+            frame(1, 0, 0, END, "0a"),
+            ("go_on",),
+            ("taken",),
+            ("hold",),
+            frame(1, 1, 0, LAST),
+        ),
+    ]
+
+
 def main() -> None:
     path = Path(__file__).parent.parent / "vectors" / "run.json"
-    traces = [*flow(), *joins(), *errors(), *state(), *credit(), *driving(), *losses(), *replicas()]
+    traces = [*flow(), *joins(), *errors(), *state(), *credit(), *driving(), *losses(), *replicas(), *moves()]
     steps = ",\n".join(_compact(trace) for trace in traces)
     path.write_text(f"[\n{steps}\n]\n")
 

@@ -6,14 +6,26 @@ it raises. Payloads are hex. A node lists what differs from the defaults; an edg
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from mesh.errors import ProtocolError
 from mesh.ids import PeerId
 from mesh.manifest.graph import Edge, Graph, GraphNode
 from mesh.run.driver import Driver, DriverInstruction, Failure, Finished, Result, SeqFailed
-from mesh.run.events import Call, Checkpoint, Emit, FailRun, Frame, GiveCredit, Instruction, Recreate, ReportError
+from mesh.run.events import (
+    Call,
+    Checkpoint,
+    Emit,
+    FailRun,
+    Frame,
+    GiveCredit,
+    HandOver,
+    Instruction,
+    Recreate,
+    ReportError,
+    Retire,
+)
 from mesh.run.fragment import Fragment
 from mesh.run.placement import Placement, Seat
 from mesh.run.retention import Resumption
@@ -34,16 +46,21 @@ def read_graph(written: Json) -> Graph:
 
 
 def read_placement(graph: Graph, trace: Json) -> Placement:
+    step = {"from_seq": 0, "nodes": _written_nodes(read_places(graph, trace))}
+    return Placement.from_plan(graph, PeerId("driver"), {"steps": [step]})
+
+
+def read_places(graph: Graph, trace: Json) -> dict[str, list[str]]:
     places = {node.id: ["here" if node.id in trace.get("local", ()) else "there"] for node in graph.nodes}
-    nodes = {
-        node: {"on": [{"peer": peer, "runtime": "python"} for peer in peers]}
-        for node, peers in (places | trace.get("places", {})).items()
-    }
-    return Placement.from_plan(graph, PeerId("driver"), {"steps": [{"from_seq": 0, "nodes": nodes}]})
+    return places | trace.get("places", {})
+
+
+def _written_nodes(places: dict[str, list[str]]) -> Json:
+    return {node: {"on": [{"peer": peer, "runtime": "python"} for peer in peers]} for node, peers in places.items()}
 
 
 def _name(seat: Seat) -> str:
-    return seat.node + (f"#{seat.index}" if seat.share > 1 else "")
+    return seat.node + (f"@{seat.since}" if seat.since else "") + (f"#{seat.index}" if seat.share > 1 else "")
 
 
 def read_frame(written: Json) -> Frame:
@@ -59,8 +76,17 @@ def _hex(payload: bytes | None) -> str | None:
     return None if payload is None else payload.hex()
 
 
-def write(instruction: Instruction | DriverInstruction | Resumption) -> Json:
+@dataclass
+class Hold:
+    """What ``hold`` answers."""
+
+    since: int
+
+
+def write(instruction: Instruction | DriverInstruction | Resumption | Hold) -> Json:
     match instruction:
+        case Hold(since):
+            return ["hold", since]
         case Resumption(first_seq, states):
             return ["resumption", first_seq, {node: _hex(state) for node, state in states.items()}]
         case Call(seat, op, payload):
@@ -75,6 +101,10 @@ def write(instruction: Instruction | DriverInstruction | Resumption) -> Json:
             return ["error", node, seq, kind, cause]
         case Checkpoint(node, seq, state, fault):
             return ["checkpoint", node, seq, _hex(state), fault]
+        case HandOver(node, state, fault):
+            return ["handOver", node, _hex(state), fault]
+        case Retire(seat):
+            return ["retire", _name(seat)]
         case FailRun(reason):
             return ["fail", reason]
         case Result(seq, part, payload):
@@ -95,6 +125,7 @@ class Machine:
     def __init__(self, trace: Json) -> None:
         graph, credit = read_graph(trace["graph"]), trace["credit_bytes"]
         self.placement = read_placement(graph, trace)
+        self._places = read_places(graph, trace)
         self.fragment: Fragment | None = None
         self.driver: Driver | None = None
         if "local" in trace:
@@ -123,23 +154,37 @@ class Machine:
                 return self.fragment.frame(read_frame(written))
             case "credit", (edge, seq, amount):
                 return self.fragment.credit(edge, seq, amount)
+            case "cut", (since, places):
+                self._cut(since, places)
+                return self.fragment.cut()
         seat = next(seat for seat in self.placement.seats() if _name(seat) == rest[0])
         match name, rest[1:]:
             case "answered", (parts, more):
                 return self.fragment.answered(seat, [bytes.fromhex(part) for part in parts], more)
-            case "snapshotted", (state,):
-                return self.fragment.snapshotted(seat, bytes.fromhex(state))
+            case (("snapshotted" | "arrived"), (state,)):
+                event = self.fragment.snapshotted if name == "snapshotted" else self.fragment.arrived
+                return event(seat, bytes.fromhex(state))
             case _, arguments:
                 outcome: Sequence[Instruction] = getattr(self.fragment, name)(seat, *arguments)
                 return outcome
 
-    def _drive(self, name: str, *rest: Json) -> Sequence[DriverInstruction | Resumption]:
+    def _cut(self, since: int, places: dict[str, list[str]]) -> None:
+        self._places |= places
+        self.placement.cut(since, self.placement.proposed(_written_nodes(self._places)))
+
+    def _drive(self, name: str, *rest: Json) -> Sequence[DriverInstruction | Resumption | Hold]:
         assert self.driver is not None
         match name, rest:
             case "interrupt", ():
                 return [self.driver.interrupt()]
             case "resume", ():
                 return self.driver.resume(self.placement)
+            case "hold", ():
+                since = self.driver.hold()
+                return [] if since is None else [Hold(since)]
+            case "cut", (since, places):
+                self._cut(since, places)
+                return []
             case "checkpoint", (node, seq, state, fault):
                 return self.driver.checkpoint(node, seq, None if state is None else bytes.fromhex(state), fault)
             case "frame", (written,):

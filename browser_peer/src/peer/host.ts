@@ -51,15 +51,17 @@ export class Host {
   /** How many calls are under way. */
   running = 0;
   private readonly nodes: ReadonlyMap<string, GraphNode>;
-  private readonly seats: readonly Seat[];
+  private seats: readonly Seat[];
+  /** Of a step that has not begun. */
+  private prepared: readonly Seat[] = [];
   private readonly instances = new Map<Seat, Instance>();
   private readonly fragment: Fragment;
   private closed = false;
 
   constructor(
     graph: Graph,
-    placement: Placement,
-    me: string,
+    private readonly placement: Placement,
+    private readonly me: string,
     private readonly runtimes: Runtimes,
     private readonly options: HostOptions,
   ) {
@@ -102,6 +104,39 @@ export class Host {
     this.instances.set(seat, instance);
   }
 
+  // A planned move
+
+  /** Makes the instances of a step to come; rejects with a NodeError that names the node where one cannot be made. */
+  async prepare(seats: readonly Seat[]): Promise<void> {
+    this.prepared = seats;
+    await Promise.all(seats.map((seat) => this.create(seat)));
+  }
+
+  /** The step that was prepared does not begin. */
+  callOff(): void {
+    for (const seat of this.prepared) this.discard(seat);
+    this.prepared = [];
+  }
+
+  /** The placement has the step that was prepared. */
+  cut(): void {
+    this.prepared = [];
+    this.seats = this.placement.seats(this.me);
+    for (const { node } of this.seats) if (!this.times.has(node)) this.times.set(node, new Times());
+    this.carryOut(this.fragment.cut());
+  }
+
+  arrived(seat: Seat, state: Uint8Array): void {
+    this.carryOut(this.fragment.arrived(seat, state));
+  }
+
+  private discard(seat: Seat): void {
+    this.instances.get(seat)?.close();
+    this.instances.delete(seat);
+  }
+
+  // Events
+
   frame(frame: Frame): void {
     this.carryOut(this.fragment.frame(frame));
   }
@@ -118,6 +153,7 @@ export class Host {
       if (instruction.do === "call") this.watch(this.call(instruction));
       else if (instruction.do === "recreate") this.watch(this.recreate(instruction.seat));
       else others.push(instruction);
+      if (instruction.do === "retire") this.discard(instruction.seat);
     }
     if (others.length > 0) this.options.execute(others);
   }
@@ -161,8 +197,7 @@ export class Host {
   }
 
   private async recreate(seat: Seat): Promise<void> {
-    this.instances.get(seat)?.close();
-    this.instances.delete(seat);
+    this.discard(seat);
     let instructions: Instruction[];
     try {
       await this.create(seat);

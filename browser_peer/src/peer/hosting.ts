@@ -5,7 +5,7 @@ import limits from "../generated/limits.json";
 import { field, type Message } from "../protocol/messages";
 import type { Instruction, Resumption } from "../run/events";
 import { type Graph, graphFromValue } from "../run/graph";
-import { Placement } from "../run/placement";
+import { Placement, type Seat } from "../run/placement";
 import type { NodeSpec } from "../runtimes/base";
 import { type Runtimes, summaries } from "./host";
 import { type Outside, type RunKey, Site } from "./site";
@@ -37,6 +37,8 @@ interface Hosted {
   site: Site;
   /** What the driver calls each peer, those of earlier epochs included. */
   names: ReadonlyMap<string, string>;
+  /** The number of the last move that was prepared. */
+  move?: number;
 }
 
 /** START makes a site, or a newer one; STOP and the loss of the driver end it. */
@@ -70,8 +72,7 @@ export class Hosting implements Outside {
     } catch (error) {
       return refuse(error);
     }
-    const names = Object.entries(field(body, "names") ?? {}).map(([peer, called]) => [peer, String(called)] as const);
-    this.runs.set(name(key), { site, names: new Map([...(before?.names ?? []), ...names]) });
+    this.runs.set(name(key), { site, names: new Map([...(before?.names ?? []), ...readNames(body)]) });
     let linked: boolean[];
     try {
       const neighbours = [...site.placement.neighbours(this.home.id)];
@@ -108,7 +109,7 @@ export class Hosting implements Outside {
     if (this.runs.size >= limits.MAX_RUNS) throw new Error(`${me} has ${limits.MAX_RUNS} runs already`);
     const graph = graphFromValue(field(body, "graph"));
     const placement = Placement.fromPlan(graph, key.driver, field(body, "plan"));
-    this.checkTypes(graph, placement);
+    this.checkTypes(graph, placement.seats(this.home.id));
     return new Site({
       key,
       epoch,
@@ -122,8 +123,8 @@ export class Hosting implements Outside {
     });
   }
 
-  private checkTypes(graph: Graph, placement: Placement): void {
-    for (const { node: id, runtime } of placement.seats(this.home.id)) {
+  private checkTypes(graph: Graph, seats: readonly Seat[]): void {
+    for (const { node: id, runtime } of seats) {
       const node = graph.nodes.find((each) => each.id === id)!;
       const spec = this.home.types.get(node.node_type);
       if (!spec?.runtimes?.includes(runtime)) {
@@ -133,6 +134,58 @@ export class Hosting implements Outside {
       if (!same) throw new Error(`${this.home.name} has another ${node.node_type} than the driver`);
     }
   }
+
+  // A planned move
+
+  /** Answers STEP when every node is set up and the new neighbours are linked, or with what stands against it. */
+  async prepare(key: RunKey, epoch: number, body: unknown): Promise<void> {
+    const site = this.site(key, epoch);
+    const hosted = this.runs.get(name(key));
+    if (site === undefined || hosted === undefined) return;
+    const [move, nodes] = [Number(field(body, "move")), field(body, "nodes")];
+    site.callOff();
+    this.runs.set(name(key), { ...hosted, names: new Map([...hosted.names, ...readNames(body)]), move });
+    let fault = "";
+    try {
+      const { graph } = site;
+      const coming = site.propose(nodes);
+      this.checkTypes(graph, coming);
+      const step = Placement.fromPlan(graph, key.driver, { steps: [{ from_seq: 0, nodes }] });
+      const neighbours = [...step.neighbours(this.home.id)];
+      await Promise.all([site.host.prepare(coming), ...neighbours.map((peer) => this.home.linkTo(peer))]);
+    } catch (error) {
+      fault = `${this.home.name}: ${error instanceof Error ? error.message : String(error)}`;
+    }
+    if (this.runs.get(name(key))?.move === move) this.tell(site, "prepared", fault);
+  }
+
+  /** The step that was prepared begins, or does not. */
+  cut(key: RunKey, epoch: number, body: unknown): void {
+    const site = this.site(key, epoch);
+    const since = field(body, "from_seq");
+    if (site === undefined) return;
+    if (since === null) {
+      site.callOff();
+      return;
+    }
+    if (!Number.isSafeInteger(since) || Number(since) < 0) throw new Error("a cut needs from_seq");
+    site.cut(Number(since));
+    this.tell(site, "cut");
+  }
+
+  /** A stateful node goes on here. */
+  state(key: RunKey, epoch: number, body: unknown): void {
+    const [node, state] = [field(body, "node"), field(body, "state")];
+    if (typeof node !== "string" || !(state instanceof Uint8Array)) throw new Error("a state needs node and state");
+    this.site(key, epoch)?.takeState(node, state);
+  }
+
+  private tell(site: Site, stage: "prepared" | "cut" | "through", fault = ""): void {
+    const body = { move: this.runs.get(name(site.key))?.move, stage, fault: fault.slice(0, limits.MAX_CAUSE_CHARS) };
+    this.home.post(site.key.driver, { type: "STEP", ...site.key, epoch: site.epoch, body });
+  }
+
+  // The end
 
   /** Answers STATS. */
   stats(key: RunKey): void {
@@ -185,10 +238,23 @@ export class Hosting implements Outside {
     this.home.post(site.key.driver, { type: "CHECKPOINT", ...site.key, epoch: site.epoch, body });
   }
 
+  handedOver(site: Site, { node, state, fault }: Extract<Instruction, { do: "handOver" }>): void {
+    this.home.post(site.key.driver, { type: "STATE", ...site.key, epoch: site.epoch, body: { node, state, fault } });
+  }
+
+  through(site: Site): void {
+    this.tell(site, "through");
+  }
+
   runFailed(site: Site, reason: string): void {
     const text = `${this.home.name}: ${reason}`.slice(0, limits.MAX_CAUSE_CHARS);
     this.home.post(site.key.driver, { type: "FAILED", ...site.key, epoch: site.epoch, text });
   }
+}
+
+/** `names` of a START or a PREPARE. */
+function readNames(body: unknown): [string, string][] {
+  return Object.entries(field(body, "names") ?? {}).map(([peer, called]) => [peer, String(called)]);
 }
 
 /** `from_seq` and `states` of a START. */

@@ -200,13 +200,26 @@ export class Peer extends EventTarget implements PeerApi, Home, HostingHome, Rec
         break;
       case "STOP":
       case "STATS":
-        if (link.peer !== key.driver) throw new Error("only its driver ends a run or asks after it");
-        if (message.type === "STOP") this.hosting.stop(key);
-        else this.hosting.stats(key);
+      case "PREPARE":
+      case "CUT":
+      case "STATE":
+        if (link.peer !== key.driver) throw new Error("only its driver moves or ends a run, or asks after it");
+        this.obey(key, message);
         break;
       default:
         throw new Error(`a ${message.type} is for the driver of its run`);
     }
+  }
+
+  private obey(
+    key: RunKey,
+    message: Extract<RunMessage, { type: "STOP" | "STATS" | "PREPARE" | "CUT" | "STATE" }>,
+  ): void {
+    if (message.type === "STOP") this.hosting.stop(key);
+    else if (message.type === "STATS") this.hosting.stats(key);
+    else if (message.type === "PREPARE") void this.hosting.prepare(key, message.epoch, message.body);
+    else if (message.type === "CUT") this.hosting.cut(key, message.epoch, message.body);
+    else this.hosting.state(key, message.epoch, message.body);
   }
 
   lost(peer: string, reason: string): void {

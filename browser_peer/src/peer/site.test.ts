@@ -43,6 +43,8 @@ function site(post = (_to: string, _message: RunMessage): void => {}): Site {
       post,
       itemFailed: () => {},
       stateSaved: () => {},
+      handedOver: () => {},
+      through: () => {},
       runFailed: () => {},
     },
   });

@@ -4,7 +4,7 @@ import limits from "../generated/limits.json";
 import type { Message } from "../protocol/messages";
 import { BEGINNING, type Frame, type Instruction, type Resumption } from "../run/events";
 import type { Graph } from "../run/graph";
-import type { Placement } from "../run/placement";
+import type { Placement, Seat, Step } from "../run/placement";
 import { Host, type Runtimes } from "./host";
 
 /** A run is named by its driver and its id together, so that two drivers cannot collide. */
@@ -27,6 +27,9 @@ export interface Outside {
   post(to: string, message: Message): void;
   itemFailed(site: Site, error: Extract<Instruction, { do: "error" }>): void;
   stateSaved(site: Site, saved: Extract<Instruction, { do: "checkpoint" }>): void;
+  handedOver(site: Site, state: Extract<Instruction, { do: "handOver" }>): void;
+  /** What the last cut took from this peer is through. */
+  through(site: Site): void;
   runFailed(site: Site, reason: string): void;
 }
 
@@ -49,6 +52,7 @@ export interface SiteOptions {
 export class Site {
   readonly key: RunKey;
   readonly epoch: number;
+  readonly graph: Graph;
   readonly placement: Placement;
   readonly host: Host;
   /** The epoch from which on is counted. */
@@ -60,10 +64,15 @@ export class Site {
   /** Credit for other peers, by strand. */
   private readonly owed = new Map<string, Credit>();
   private paying: ReturnType<typeof setTimeout> | undefined;
+  /** To come. */
+  private step: Step = new Map();
+  /** By the last cut, and not through. */
+  private leaving = new Set<Seat>();
 
   constructor(private readonly options: SiteOptions) {
     this.key = options.key;
     this.epoch = options.epoch;
+    this.graph = options.graph;
     this.placement = options.placement;
     const { graph, placement, me, runtimes, before } = options;
     this.since = before?.since ?? options.epoch;
@@ -90,6 +99,13 @@ export class Site {
           break;
         case "checkpoint":
           this.options.outside.stateSaved(this, instruction);
+          break;
+        case "handOver":
+          this.options.outside.handedOver(this, instruction);
+          break;
+        case "retire":
+          this.leaving.delete(instruction.seat);
+          if (this.leaving.size === 0) this.options.outside.through(this);
           break;
         case "fail":
           this.options.outside.runFailed(this, instruction.reason);
@@ -132,6 +148,7 @@ export class Site {
   private pay(strand: string): void {
     const { edge, seq, bytes } = this.owed.get(strand)!;
     this.owed.delete(strand);
+    if (!this.placement.remembers(edge, seq)) return; // its sender has moved away since
     const to = this.placement.source(edge, seq).peer;
     this.options.outside.post(to, { type: "CREDIT", ...this.key, epoch: this.epoch, edge, seq, amount: bytes });
   }
@@ -158,9 +175,13 @@ export class Site {
     this.deliver();
   }
 
-  /** Credit from another peer; throws where it is not that peer's to give. */
+  /**
+   * Credit from another peer; throws where it is not that peer's to give. What comes late for an end that moved since is
+   * nobody's.
+   */
   receiveCredit(sender: string, edge: number, seq: number, bytes: number): void {
     const known = this.options.graph.edges[edge] !== undefined;
+    if (known && !this.placement.remembers(edge, seq)) return;
     const { source, target } = known ? this.peers(edge, seq) : {};
     if (source !== this.options.me || target !== sender) {
       throw new Error(`credit for edge ${edge} is not ${sender}'s to give`);
@@ -181,6 +202,35 @@ export class Site {
   private takeCredit({ edge, seq, bytes }: Credit): void {
     if (this.options.graph.edges[edge]!.from === null) this.options.ends?.credit(edge, seq, bytes);
     else this.host.credit(edge, seq, bytes);
+  }
+
+  // A planned move
+
+  /** What a step to come puts here, which the host must prepare; throws an Error for what is no step. */
+  propose(nodes: unknown): Seat[] {
+    this.step = this.placement.proposed(nodes);
+    return [...this.step.values()].flat().filter((seat) => seat.peer === this.options.me);
+  }
+
+  /** The step that was proposed does not begin. */
+  callOff(): void {
+    this.step = new Map();
+    this.host.callOff();
+  }
+
+  /** The step that was prepared begins at `since`; `through` is told when what leaves is through. */
+  cut(since: number): void {
+    this.placement.cut(since, this.step);
+    this.step = new Map();
+    this.leaving = new Set(this.placement.seats(this.options.me).filter((seat) => Number.isFinite(seat.until)));
+    this.host.cut();
+  }
+
+  /** A stateful node goes on here; throws where it awaits no state. */
+  takeState(node: string, state: Uint8Array): void {
+    const [seat] = this.placement.last(node);
+    if (seat?.peer !== this.options.me) throw new Error(`node '${node}' is not here`);
+    this.host.arrived(seat, state);
   }
 
   /** The bytes sent, as `from->to`; a peer that came back may have another id, and the name that it had. */

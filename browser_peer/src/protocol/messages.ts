@@ -27,10 +27,14 @@ export type Part = Epoch & {
 
 /** What a run's driver and its workers say to one another. */
 export type RunMessage =
-  | (Epoch & { type: "START" | "ERROR" | "CHECKPOINT"; body: Body })
+  | (Epoch & { type: "START" | "ERROR" | "CHECKPOINT" | "STEP"; body: Body })
+  | (Epoch & { type: "PREPARE"; body: Body })
+  | (Epoch & { type: "CUT"; body: Body })
+  | (Epoch & { type: "STATE"; body: Body })
   | (Epoch & { type: "UNREACHABLE"; peer: string })
   | (Epoch & { type: "READY" })
-  | (Epoch & { type: "REFUSED" | "STOP" | "FAILED"; text: string })
+  | (Epoch & { type: "REFUSED" | "FAILED" | "LEAVING"; text: string })
+  | (Epoch & { type: "STOP"; text: string })
   | (Epoch & { type: "CREDIT"; edge: number; seq: number; amount: number })
   | (Run & { type: "STATS" })
   | (Run & { type: "STATS_REPLY"; body: Body })
@@ -61,6 +65,11 @@ const FIELDS: { [Type in Message["type"]]: string[] } = {
   FAILED: ["driver", "run", "epoch", "text"],
   CHECKPOINT: ["driver", "run", "epoch", "body"],
   UNREACHABLE: ["driver", "run", "epoch", "peer"],
+  PREPARE: ["driver", "run", "epoch", "body"],
+  CUT: ["driver", "run", "epoch", "body"],
+  STEP: ["driver", "run", "epoch", "body"],
+  STATE: ["driver", "run", "epoch", "body"],
+  LEAVING: ["driver", "run", "epoch", "text"],
   RELAY: ["sender", "to", "sealed"],
   PLAN: ["id", "request"],
   PLANNED: ["id", "answer"],

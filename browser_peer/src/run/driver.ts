@@ -92,6 +92,8 @@ export class Driver {
   private inputEnded = false;
   private over = false;
   private interrupted = false;
+  /** Until all have made a cut. */
+  private holding = false;
   /** What goes out when a new epoch begins. */
   private held: { seq: number; flags: number; payload: Uint8Array | null }[] = [];
   /** Of an earlier epoch, with the rest of a seq of which some may be out. */
@@ -130,6 +132,7 @@ export class Driver {
     return (
       !this.over &&
       !this.inputEnded &&
+      !this.holding &&
       !(this.errors.size > 0 && this.onError === "stop") &&
       this.retention.hasRoom &&
       [...this.sources.values()].every((box) => box.hasRoom(this.counts.items_in))
@@ -169,6 +172,7 @@ export class Driver {
    */
   interrupt(): Resumption {
     this.interrupted = true;
+    this.holding = false;
     this.commit();
     if (this.committed === undefined) {
       this.out = undefined;
@@ -220,6 +224,27 @@ export class Driver {
   resume(placement: Placement): DriverInstruction[] {
     this.interrupted = false;
     this.begin(placement, this.firstSeq);
+    return this.release();
+  }
+
+  // A planned move
+
+  /** Where a new step of the plan may begin: above all that was sent; undefined where all was. Nothing goes out until `goOn`. */
+  hold(): number | undefined {
+    if (this.inputEnded || this.interrupted || this.over) return undefined;
+    this.holding = true;
+    return this.counts.items_in;
+  }
+
+  /** All have made the cut, or it was called off. */
+  goOn(): DriverInstruction[] {
+    this.holding = false;
+    for (const box of this.sources.values()) box.forget();
+    for (const port of this.sinks.ports.values()) port.forget();
+    return this.release();
+  }
+
+  private release(): DriverInstruction[] {
     const { held } = this;
     this.held = [];
     for (const { seq, flags, payload } of held) this.queue(seq, flags, payload);
@@ -227,7 +252,7 @@ export class Driver {
   }
 
   private put(seq: number, flags: number, payload: Uint8Array | null): DriverInstruction[] {
-    if (this.interrupted) {
+    if (this.interrupted || this.holding) {
       this.held.push({ seq, flags, payload });
       return [];
     }

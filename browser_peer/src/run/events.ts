@@ -23,6 +23,8 @@ export type Instruction =
   | { do: "credit"; edge: number; seq: number; bytes: number }
   | { do: "error"; node: string; seq: number; kind: string; cause: string }
   | { do: "checkpoint"; node: string; seq: number; state: Uint8Array | null; fault: string }
+  | { do: "handOver"; node: string; state: Uint8Array | null; fault: string }
+  | { do: "retire"; seat: Seat }
   | { do: "fail"; reason: string };
 
 /** Where an epoch begins: its first seq, and the state of each stateful node before it (none: as it is made). */

@@ -8,6 +8,8 @@
  *           LOST ─restore─▶ RESTORING ─replay─▶ REPLAYING ─recreated─▶ READY    (outputs are discarded)
  *     LOST, … ─broken─▶ BROKEN                              beyond repair: whatever needs a call fails
  *     READY, RUNNING, BROKEN ─end─▶ ENDED                   the extra seq is out; what still comes in is only consumed
+ *     READY, BROKEN ─leave─▶ LEFT                           a later step begins, and all before it is out; likewise
+ *     AWAITING ─restore─▶ RESTORING                         the new place of a stateful node gets the state of the old one
  */
 
 import limits from "../generated/limits.json";
@@ -28,25 +30,29 @@ export type State =
   | "RESTORING"
   | "REPLAYING"
   | "BROKEN"
-  | "ENDED";
+  | "ENDED"
+  | "LEFT"
+  | "AWAITING";
 
 export const TRANSITIONS: Readonly<Record<State, Readonly<Record<string, State>>>> = {
-  READY: { call: "RUNNING", save: "SAVING", end: "ENDED" },
+  READY: { call: "RUNNING", save: "SAVING", end: "ENDED", leave: "LEFT" },
   RUNNING: { answered: "READY", more: "HOLDING", lost: "LOST", end: "ENDED" },
   HOLDING: { call: "RUNNING" },
   SAVING: { answered: "READY", broken: "BROKEN" },
   LOST: { recreated: "READY", restore: "RESTORING", replay: "REPLAYING", broken: "BROKEN" },
   RESTORING: { recreated: "READY", replay: "REPLAYING", broken: "BROKEN" },
   REPLAYING: { recreated: "READY", replay: "REPLAYING", broken: "BROKEN" },
-  BROKEN: { end: "ENDED" },
+  BROKEN: { end: "ENDED", leave: "LEFT" },
   ENDED: {},
+  LEFT: {},
+  AWAITING: { restore: "RESTORING" },
 };
 
 /** Kinds of failure after which the instance is closed. */
 export const GONE: ReadonlySet<string> = new Set(["timeout", "trapped", "crashed"]);
 
 /** States in which no call is under way. */
-const FREE: ReadonlySet<State> = new Set<State>(["READY", "HOLDING", "BROKEN", "ENDED"]);
+const FREE: ReadonlySet<State> = new Set<State>(["READY", "HOLDING", "BROKEN", "ENDED", "LEFT"]);
 
 /**
  * Takes inputs from `inbox` and puts frames into every one of `outboxes`; the fragment carries them on.
@@ -55,8 +61,8 @@ const FREE: ReadonlySet<State> = new Set<State>(["READY", "HOLDING", "BROKEN", "
  * input of a seq that was ended here already (it failed) needs nothing but to be consumed.
  */
 export class NodeExecution {
-  state: State = "READY";
-  private readonly journal: Journal | undefined;
+  state: State;
+  private journal: Journal | undefined;
   /** Inputs of the journal that were given again. */
   private replayed = 0;
   /** What the call, or the row of calls, under way began with. */
@@ -72,13 +78,15 @@ export class NodeExecution {
 
   constructor(
     readonly node: GraphNode,
-    private readonly seat: Seat,
+    readonly seat: Seat,
     readonly inbox: Inbox,
     readonly outboxes: ReadonlyMap<number, Outbox>,
     /** The lowest that was not ended here; of the next frame out. */
     private seq: number,
     state: Uint8Array | null,
+    awaitsState = false,
   ) {
+    this.state = awaitsState ? "AWAITING" : "READY";
     this.journal = node.stateful && node.snapshots ? new Journal(state) : undefined;
   }
 
@@ -94,7 +102,7 @@ export class NodeExecution {
   advance(): Instruction[] {
     const instructions: Instruction[] = [];
     while (FREE.has(this.state)) {
-      if (this.state === "READY" && (this.journal?.isFull || this.due !== undefined)) {
+      if (this.state === "READY" && this.wantsSnapshot()) {
         this.to("save");
         instructions.push(this.ask("snapshot"));
         break;
@@ -102,6 +110,8 @@ export class NodeExecution {
       const given = this.inbox.head();
       if (this.state === "BROKEN" && this.due !== undefined) {
         instructions.push(...this.checkpoint(null, this.broken));
+      } else if ((this.state === "READY" || this.state === "BROKEN") && this.leaves()) {
+        instructions.push(...this.leave(null, this.broken));
       } else if (given === undefined || !this.hasRoom(given.seq)) {
         break;
       } else if (this.state === "HOLDING") {
@@ -111,6 +121,10 @@ export class NodeExecution {
       }
     }
     return instructions;
+  }
+
+  private wantsSnapshot(): boolean {
+    return this.journal !== undefined && (this.due !== undefined || this.journal.isFull || this.leaves());
   }
 
   private hasRoom(seq: number): boolean {
@@ -232,7 +246,7 @@ export class NodeExecution {
     if (this.state === "SAVING" && !gone) {
       this.to("answered");
       this.journal?.spoiled(`its snapshot failed: ${cause}`);
-      return this.checkpoint(null, `its snapshot failed: ${cause}`);
+      return this.reportState(null, `its snapshot failed: ${cause}`);
     }
     if (this.state === "SAVING") return this.break(`it was lost making a snapshot: ${cause}`);
     if (this.state === "LOST") return this.break(`it could not be made anew: ${cause}`);
@@ -308,8 +322,14 @@ export class NodeExecution {
   snapshotted(snapshot: Uint8Array): Instruction[] {
     this.to("answered");
     this.journal?.saved(snapshot);
-    if (snapshot.length <= limits.MAX_CHECKPOINT_BYTES) return this.checkpoint(snapshot, "");
-    return this.checkpoint(null, `its state has ${snapshot.length} bytes, more than ${limits.MAX_CHECKPOINT_BYTES}`);
+    if (snapshot.length <= limits.MAX_CHECKPOINT_BYTES) return this.reportState(snapshot, "");
+    return this.reportState(null, `its state has ${snapshot.length} bytes, more than ${limits.MAX_CHECKPOINT_BYTES}`);
+  }
+
+  /** At a checkpoint, and when the node goes on elsewhere. */
+  private reportState(state: Uint8Array | null, fault: string): Instruction[] {
+    const reported = this.checkpoint(state, fault);
+    return this.leaves() ? [...reported, ...this.leave(state, fault)] : reported;
   }
 
   private checkpoint(state: Uint8Array | null, fault: string): Instruction[] {
@@ -317,6 +337,37 @@ export class NodeExecution {
     const seq = this.due;
     this.due = undefined;
     return [{ do: "checkpoint", node: this.node.id, seq, state, fault: shorten(fault) }];
+  }
+
+  // A planned move
+
+  /** Whether all that is served here is out, because a later step of the plan begins. */
+  private leaves(): boolean {
+    return this.seat.until < Number.POSITIVE_INFINITY && this.seat.first(this.seq) === undefined;
+  }
+
+  private leave(state: Uint8Array | null, fault: string): Instruction[] {
+    this.to("leave");
+    return this.node.stateful ? [{ do: "handOver", node: this.node.id, state, fault: shorten(fault) }] : [];
+  }
+
+  /** Whether nothing of what was served here is still on its way, in or out. */
+  get isOver(): boolean {
+    const [ports, boxes] = [[...this.inbox.ports.values()], [...this.outboxes.values()]];
+    return this.state === "LEFT" && ports.every((port) => port.isOver) && boxes.every((box) => box.isDrained);
+  }
+
+  /** Drops what the placement has forgotten. */
+  forget(): void {
+    for (const port of this.inbox.ports.values()) port.forget();
+    for (const box of this.outboxes.values()) box.forget();
+  }
+
+  /** The state of the place that the node had before. */
+  arrived(state: Uint8Array): Instruction[] {
+    this.journal = new Journal(state);
+    this.to("restore");
+    return [this.ask("restore", state)];
   }
 }
 

@@ -23,28 +23,54 @@ import type { Placement, Seat } from "./placement";
  * `resumption`, whose first seq is the first that comes in.
  */
 export class Fragment {
-  private readonly instances: ReadonlyMap<Seat, NodeExecution>;
+  private readonly nodes: ReadonlyMap<string, GraphNode>;
+  private instances: ReadonlyMap<Seat, NodeExecution>;
+  private readonly retired = new WeakSet<Seat>();
 
   constructor(
     private readonly graph: Graph,
     private readonly placement: Placement,
-    me: string,
-    { firstSeq, states }: Resumption = BEGINNING,
+    private readonly me: string,
+    private readonly resumption: Resumption = BEGINNING,
     private readonly creditBytes: number = limits.EDGE_CREDIT_BYTES,
   ) {
-    const nodes = new Map(graph.nodes.map((node) => [node.id, node]));
-    const execution = (seat: Seat): NodeExecution => {
-      const node = nodes.get(seat.node)!;
-      return new NodeExecution(
-        node,
-        seat,
-        this.inbox(node, seat, firstSeq),
-        this.outboxes(node),
-        firstSeq,
-        states.get(node.id) ?? null,
-      );
-    };
-    this.instances = new Map(placement.seats(me).map((seat) => [seat, execution(seat)]));
+    const { states } = resumption;
+    this.nodes = new Map(graph.nodes.map((node) => [node.id, node]));
+    this.instances = new Map(
+      placement.seats(me).map((seat) => [seat, this.execution(seat, states.get(seat.node) ?? null, false)]),
+    );
+  }
+
+  private execution(seat: Seat, state: Uint8Array | null, moved: boolean): NodeExecution {
+    const node = this.nodes.get(seat.node)!;
+    const { firstSeq } = this.resumption;
+    const inbox = this.inbox(node, seat, firstSeq);
+    return new NodeExecution(node, seat, inbox, this.outboxes(node), firstSeq, state, moved && node.stateful);
+  }
+
+  // A planned move
+
+  /** The placement has a new step: new instances begin, and the old ones leave when they are through. */
+  cut(): Instruction[] {
+    const before = this.instances;
+    this.instances = new Map(
+      this.placement.seats(this.me).map((seat) => [seat, before.get(seat) ?? this.execution(seat, null, true)]),
+    );
+    const instructions: Instruction[] = [];
+    for (const execution of this.instances.values()) {
+      execution.forget();
+      this.settle(execution, instructions);
+    }
+    return instructions;
+  }
+
+  /** A stateful node goes on here, in this state. Throws ProtocolError("bad-message") where it has begun. */
+  arrived(seat: Seat, state: Uint8Array): Instruction[] {
+    const execution = this.instances.get(seat)!;
+    if (execution.state !== "AWAITING") {
+      throw new ProtocolError("bad-message", `node '${seat.node}' awaits no state here`);
+    }
+    return this.settle(execution, execution.arrived(state));
   }
 
   private inbox(node: GraphNode, seat: Seat, firstSeq: number): Inbox {
@@ -161,6 +187,11 @@ export class Fragment {
       instructions.push(...execution.advance());
       for (const neighbour of this.send(execution, instructions)) todo.add(neighbour);
       for (const neighbour of this.giveBack(execution, instructions)) todo.add(neighbour);
+      const { seat } = execution;
+      if (execution.isOver && !this.retired.has(seat)) {
+        this.retired.add(seat);
+        instructions.push({ do: "retire", seat });
+      }
     }
     return instructions;
   }

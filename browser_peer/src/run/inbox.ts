@@ -107,6 +107,16 @@ export class Port {
     return "";
   }
 
+  /** Whether everything that the seat serves was consumed. */
+  get isOver(): boolean {
+    return this.turn === undefined || this.seat.first(this.turn) === undefined;
+  }
+
+  /** Drops the strands from seats that the placement has forgotten. */
+  forget(): void {
+    for (const seat of this.strands.keys()) if (!this.placement.knows(seat)) this.strands.delete(seat);
+  }
+
   /** The frame whose turn it is, if it is there. */
   head(): Frame | undefined {
     if (this.queued === 0 || this.turn === undefined) return undefined;

@@ -45,6 +45,16 @@ export class Outbox {
     return this.drops && ended && strand.waiting.length < limits.RUN_WINDOW_SEQS;
   }
 
+  /** Whether nothing waits to be sent. */
+  get isDrained(): boolean {
+    return this.going.length === 0 && [...this.strands.values()].every((strand) => strand.waiting.length === 0);
+  }
+
+  /** Drops the strands to seats that the placement has forgotten. */
+  forget(): void {
+    for (const seat of this.strands.keys()) if (!this.placement.knows(seat)) this.strands.delete(seat);
+  }
+
   /** Bytes taken over for which no credit came back. */
   get outstanding(): number {
     const waiting = [...this.strands.values()].flatMap((strand) => strand.waiting);

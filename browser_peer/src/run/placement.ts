@@ -11,16 +11,18 @@ import type { Graph, RuntimeName } from "./graph";
 
 const RUNTIMES: readonly string[] = ["wasm", "python", "pyodide"] satisfies RuntimeName[];
 
-/** An instance of a node, on a peer: it serves every `share`-th seq from `since` on, those with the remainder `index`. */
+/** An instance of a node, on a peer: it serves every `share`-th seq, those with the remainder `index`. */
 export class Seat {
   /** The first seq that it does not serve any more. */
   until = Number.POSITIVE_INFINITY;
+
+  /** The first that it serves. */
+  since = 0;
 
   constructor(
     readonly node: string,
     readonly peer: string,
     readonly runtime: RuntimeName,
-    readonly since = 0,
     readonly index = 0,
     readonly share = 1,
   ) {}
@@ -58,10 +60,8 @@ function greatestDivisor(one: number, other: number): number {
   return other === 0 ? one : greatestDivisor(other, one % other);
 }
 
-interface Step {
-  since: number;
-  seats: ReadonlyMap<string, readonly Seat[]>;
-}
+/** The seats of nodes, from some seq on. */
+export type Step = ReadonlyMap<string, readonly Seat[]>;
 
 /** `seat(node, seq)`, and what follows from it for the edges of the graph. */
 export class Placement {
@@ -72,34 +72,74 @@ export class Placement {
   private constructor(
     private readonly graph: Graph,
     readonly driver: string,
-    steps: readonly Step[],
+    steps: readonly (readonly [number, Step])[],
   ) {
     this.end = new Seat("", driver, "wasm");
     this.turns = new Map(graph.nodes.map((node) => [node.id, []]));
-    for (const step of steps) this.add(step);
+    for (const [since, step] of steps) this.add(since, step);
   }
 
   /** Reads a plan, which may come from outside; throws an Error that says what is wrong with it. */
   static fromPlan(graph: Graph, driver: string, plan: unknown): Placement {
     const steps = field(plan, "steps");
     if (!Array.isArray(steps) || steps.length === 0) throw new Error("not a plan: it has no steps");
-    const checked = steps.map((step) => checkedStep(graph, step));
-    checked.forEach((step, index) => {
-      const earliest = index === 0 ? 0 : checked[index - 1]!.since + 1;
-      if (step.since < earliest || (index === 0 && step.since > 0)) {
-        throw new Error("not a plan: its steps must begin at seq 0 and ascend");
-      }
+    const starts = steps.map((step) => field(step, "from_seq"));
+    starts.forEach((since, index) => {
+      const ascends =
+        Number.isSafeInteger(since) && (index === 0 ? since === 0 : Number(since) > Number(starts[index - 1]));
+      if (!ascends) throw new Error("not a plan: its steps must begin at seq 0 and ascend");
     });
-    return new Placement(graph, driver, checked);
+    const seats = steps.map((step) => checkedSeatsOf(graph, field(step, "nodes")));
+    return new Placement(
+      graph,
+      driver,
+      seats.map((step, index) => [Number(starts[index]), step]),
+    );
+  }
+
+  /** Reads the places of a step to come, for `cut`; throws an Error that says what is wrong with them. */
+  proposed(nodes: unknown): Step {
+    const step = checkedSeatsOf(this.graph, nodes);
+    const moved = [...step].filter(([node, seats]) => places(seats) !== places(this.turns.get(node)!.at(-1)!));
+    const moves = new Map(moved);
+    const mute = this.graph.nodes.find((node) => moves.has(node.id) && node.stateful && !node.snapshots);
+    if (mute !== undefined) throw new Error(`node '${mute.id}' keeps state and makes no snapshots, so it stays`);
+    return moves;
+  }
+
+  /**
+   * From `since` on, which is above all that was sent, the nodes of `step` are where it says. All below the cut before this
+   * one is over everywhere; where it was served is forgotten.
+   */
+  cut(since: number, step: Step): void {
+    for (const turns of this.turns.values()) turns.splice(0, turns.length - 1);
+    this.add(since, step);
+  }
+
+  /** Whether both ends of a seq on an edge are still known. */
+  remembers(edge: number, seq: number): boolean {
+    const { from, to } = this.graph.edges[edge]!;
+    return [from, to].every((node) => node === null || this.turns.get(node)![0]![0]!.since <= seq);
+  }
+
+  /** Whether a seat is one of these. */
+  knows(seat: Seat): boolean {
+    return seat === this.end || this.turns.get(seat.node)!.some((seats) => seats.includes(seat));
+  }
+
+  /** Where a node is in the end. */
+  last(node: string): readonly Seat[] {
+    return this.turns.get(node)?.at(-1) ?? [];
   }
 
   /** A node that stays where it was keeps its instances. */
-  private add({ since, seats }: Step): void {
-    for (const [node, next] of seats) {
+  private add(since: number, step: Step): void {
+    for (const [node, next] of step) {
       const turns = this.turns.get(node)!;
       const before = turns.at(-1) ?? [];
       if (places(before) === places(next)) continue;
       for (const seat of before) seat.until = since;
+      for (const seat of next) seat.since = since;
       turns.push(next);
     }
   }
@@ -164,17 +204,14 @@ function places(seats: readonly Seat[]): string {
   return JSON.stringify(seats.map(({ peer, runtime }) => [peer, runtime]));
 }
 
-function checkedStep(graph: Graph, step: unknown): Step {
-  const since = field(step, "from_seq");
-  const nodes = field(step, "nodes");
-  if (!Number.isSafeInteger(since)) throw new Error("not a plan: from_seq must be a whole number");
-  const seats = new Map(graph.nodes.map(({ id }) => [id, checkedSeats(id, Number(since), field(nodes, id))]));
+function checkedSeatsOf(graph: Graph, nodes: unknown): Step {
+  const seats = new Map(graph.nodes.map(({ id }) => [id, checkedSeats(id, field(nodes, id))]));
   const shared = graph.nodes.find((node) => node.stateful && seats.get(node.id)!.length > 1);
   if (shared !== undefined) throw new Error(`not a plan: node '${shared.id}' keeps state and has several places`);
-  return { since: Number(since), seats };
+  return seats;
 }
 
-function checkedSeats(node: string, since: number, place: unknown): Seat[] {
+function checkedSeats(node: string, place: unknown): Seat[] {
   const on = field(place, "on");
   if (!Array.isArray(on) || on.length < 1 || on.length > limits.MAX_REPLICAS) {
     throw new Error(`not a plan: node '${node}' needs 1 to ${limits.MAX_REPLICAS} places`);
@@ -184,6 +221,6 @@ function checkedSeats(node: string, since: number, place: unknown): Seat[] {
     if (typeof peer !== "string" || typeof runtime !== "string" || !RUNTIMES.includes(runtime)) {
       throw new Error(`not a plan: a place of node '${node}' is a peer and a runtime`);
     }
-    return new Seat(node, peer, runtime as RuntimeName, since, index, on.length);
+    return new Seat(node, peer, runtime as RuntimeName, index, on.length);
   });
 }

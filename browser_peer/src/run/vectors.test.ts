@@ -78,16 +78,25 @@ function failure({ seq, node, kind, cause, peer }: Failure): Written {
 
 function readPlacement(graph: Graph, { local = [], places = {} }: Trace): Placement {
   const on = (id: string) => places[id] ?? [local.includes(id) ? "here" : "there"];
-  const place = (id: string) => ({ on: on(id).map((peer) => ({ peer, runtime: "python" })) });
-  const nodes = Object.fromEntries(graph.nodes.map(({ id }) => [id, place(id)]));
+  const nodes = Object.fromEntries(graph.nodes.map(({ id }) => [id, place(on(id))]));
   return Placement.fromPlan(graph, "driver", { steps: [{ from_seq: 0, nodes }] });
 }
 
-function name({ node, index, share }: Seat): string {
-  return share > 1 ? `${node}#${index}` : node;
+function place(peers: string[]): unknown {
+  return { on: peers.map((peer) => ({ peer, runtime: "python" })) };
 }
 
-type Told = Instruction | DriverInstruction | ({ do: "resumption" } & Resumption);
+function cut(graph: Graph, placement: Placement, since: number, places: Record<string, string[]>): void {
+  const on = (id: string) => places[id] ?? placement.last(id).map((seat) => seat.peer);
+  const nodes = Object.fromEntries(graph.nodes.map(({ id }) => [id, place(on(id))]));
+  placement.cut(since, placement.proposed(nodes));
+}
+
+function name({ node, since, index, share }: Seat): string {
+  return node + (since > 0 ? `@${since}` : "") + (share > 1 ? `#${index}` : "");
+}
+
+type Told = Instruction | DriverInstruction | ({ do: "resumption" } & Resumption) | { do: "hold"; since: number };
 
 function write(each: Told): Written {
   switch (each.do) {
@@ -111,6 +120,12 @@ function write(each: Told): Written {
       return ["credit", each.edge, each.seq, each.bytes];
     case "error":
       return ["error", each.node, each.seq, each.kind, each.cause];
+    case "handOver":
+      return ["handOver", each.node, hex(each.state), each.fault];
+    case "retire":
+      return ["retire", name(each.seat)];
+    case "hold":
+      return ["hold", each.since];
     case "fail":
       return ["fail", each.reason];
     case "result":
@@ -131,6 +146,7 @@ const FRAGMENT_EVENTS: Record<string, (engine: Fragment, ...args: never[]) => In
 const SEAT_EVENTS: Record<string, (engine: Fragment, seat: Seat, ...args: never[]) => Instruction[]> = {
   answered: (engine, seat, parts: string[], more: boolean) => engine.answered(seat, parts.map(bytes), more),
   snapshotted: (engine, seat, snapshot: string) => engine.snapshotted(seat, bytes(snapshot)),
+  arrived: (engine, seat, state: string) => engine.arrived(seat, bytes(state)),
   restored: (engine, seat) => engine.restored(seat),
   recreated: (engine, seat) => engine.recreated(seat),
   failed: (engine, seat, kind: string, cause: string) => engine.failed(seat, kind, cause),
@@ -141,6 +157,8 @@ const DRIVER_EVENTS: Record<string, (engine: Driver, ...args: never[]) => Told[]
   credit: (engine, ...args: Parameters<Driver["credit"]>) => engine.credit(...args),
   error: (engine, ...args: Parameters<Driver["error"]>) => engine.error(...args),
   admit: (engine, payload: string) => engine.admit(bytes(payload)),
+  hold: (engine) => [engine.hold()].flatMap((since) => (since === undefined ? [] : [{ do: "hold", since } as const])),
+  go_on: (engine) => engine.goOn(),
   finish_input: (engine) => engine.finishInput(),
   taken: (engine) => engine.taken(),
   fail: (engine, reason: string) => engine.fail(reason),
@@ -170,6 +188,10 @@ function playFragment(trace: Trace): void {
   const resumption = { firstSeq: trace.first_seq ?? 0, states };
   const fragment = new Fragment(graph, placement, "here", resumption, trace.credit_bytes);
   const act = (event: string, args: unknown[]) => {
+    if (event === "cut") {
+      cut(graph, placement, ...(args as [number, Record<string, string[]>]));
+      return fragment.cut();
+    }
     const seat = placement.seats().find((each) => name(each) === args[0]);
     return event in SEAT_EVENTS
       ? SEAT_EVENTS[event]!(fragment, seat!, ...(args.slice(1) as never[]))
@@ -186,8 +208,12 @@ function playDriver(trace: Trace): void {
   const graph = readGraph(trace.graph);
   const placement = readPlacement(graph, trace);
   const driver = new Driver(graph, placement, { onError: trace.on_error!, creditBytes: trace.credit_bytes });
-  const act = (event: string, args: unknown[]) =>
-    event === "resume" ? driver.resume(placement) : DRIVER_EVENTS[event]!(driver, ...(args as never[]));
+  const act = (event: string, args: unknown[]) => {
+    if (event === "resume") return driver.resume(placement);
+    if (event !== "cut") return DRIVER_EVENTS[event]!(driver, ...(args as never[]));
+    cut(graph, placement, ...(args as [number, Record<string, string[]>]));
+    return [];
+  };
   for (const { event, ...expected } of trace.steps) {
     const got = outcome(() => act(event[0], event.slice(1)));
     expect({ ...got, can_admit: driver.canAdmit() }).toEqual(expected);

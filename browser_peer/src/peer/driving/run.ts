@@ -348,6 +348,10 @@ export class Run implements RunHandle, Account, Trouble, Owner {
     this.proceed((driver) => driver.checkpoint(node, seq, state, fault));
   }
 
+  /** A run that a tab drives makes no planned moves, so nothing is handed over to it. */
+  handedOver(): void {}
+  through(): void {}
+
   runFailed(_: Site, reason: string): void {
     this.proceed((driver) => driver.fail(reason));
   }
@@ -370,6 +374,8 @@ export class Run implements RunHandle, Account, Trouble, Owner {
         break;
       case "CHECKPOINT":
         this.proceed((driver) => driver.checkpoint(...readCheckpoint(message.body)));
+        break;
+      case "LEAVING": // it waits for its nodes to end, up to its limit
         break;
       case "FAILED":
         this.proceed((driver) => driver.fail(message.text));
