@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext
+from playwright.sync_api import Browser, BrowserContext, expect
 from processes import ROOT, Room, until
 from receipts import adds_up
-from screens import CHROMIUM, FLAGS, chromium, needs_chromium
+from screens import CHROMIUM, FLAGS, Screen, chromium, needs_chromium
 from tabs import Tab, node, pipeline
 
 pytestmark = [pytest.mark.browser, needs_chromium]
@@ -56,6 +57,36 @@ def test_a_tab_drives_on_when_a_worker_is_killed(context: BrowserContext, room: 
     assert second["reason"].startswith("ada was lost: ")
     assert second["placement"] == {"slow": ["bea"], "double": ["cleo"]}
     adds_up(receipt, slow="bea", lost="ada", spare="cleo")
+
+
+def test_the_page_says_whom_a_run_waits_for_and_who_took_over(browser: Browser, room: Room) -> None:
+    """First somebody comes in time, then nobody does."""
+    ada = room.worker("ada", "--label", "role=worker")
+    screen = Screen(browser, room.invites["all"])
+    manifest = json.dumps(pipeline(SLOW, {**node("double", "Multiply", factor=2), "placement": WORKER})).encode()
+    expect(screen.at(".action")).to_be_enabled()
+    screen.page.set_input_files(
+        ".manifest-actions input", files={"name": "mine.json", "mimeType": "application/json", "buffer": manifest}
+    )
+    expect(screen.at("button.box")).to_have_count(2)
+    screen.page.fill(".json", json.dumps(NUMBERS))
+    screen.at(".action").click()
+    expect(screen.at(".rows .value").first).to_be_visible()
+    ada.kill()
+    words = screen.at(".loss .sentence")
+    expect(words).to_have_text(re.compile(r"^ada was .*\. Waiting for a peer for slow and double, 30 s at most\.$"))
+    expect(screen.at(".run-state b")).to_have_text("Waiting")
+    assert screen.violations() == []
+    cleo = room.worker("cleo", "--label", "role=worker")
+    expect(words).to_contain_text("slow and double moved to cleo; the run goes on.")
+    assert screen.words(".lane.gone .lane-name") == ["ada, lost"]
+    cleo.kill()
+    expect(screen.at(".run-state b")).to_have_text("Failed", timeout=60_000)
+    said = screen.words(".notice .incident")
+    assert re.match(r"cleo was .*; no peer took over within 30 s what it ran \(slow, double\)", said[0])
+    assert len(screen.words(".receipt .epoch")) == 2
+    assert screen.complaints == []
+    screen.close()
 
 
 class Chromium:

@@ -40,6 +40,7 @@ export class Rates {
   #slope(counter: (sample: RunProgress) => number): number {
     const [first, last] = [this.#samples[0], this.#samples.at(-1)];
     if (!first || !last || last.elapsed_ms <= first.elapsed_ms) return 0;
-    return ((counter(last) - counter(first)) * 1000) / (last.elapsed_ms - first.elapsed_ms);
+    const counted = Math.max(0, counter(last) - counter(first)); // what a lost peer counted is lost with it
+    return (counted * 1000) / (last.elapsed_ms - first.elapsed_ms);
   }
 }

@@ -129,7 +129,7 @@ function laneElement(
 ): Record<"element" | "details", HTMLElement> {
   const details = h("div", { class: "lane-details small", hidden: lane.idle });
   const name = h("div", { class: "lane-name" }, mark(peer.slot, { hollow: peer.gone }), h("b", {}, peer.name));
-  name.append(peer.own ? " (you)" : "", peer.gone ? ", lost" : "", lane.idle ? ", idle" : "");
+  name.append(peer.own ? " (you)" : "", peer.gone ? ", lost" : lane.idle ? ", idle" : "");
   const [start, size] = view === "rows" ? ["top", "height"] : ["left", "width"];
   const style = { [start]: `${lane.start}px`, [size]: `${lane.size}px`, "--label": `${LABEL_WIDTH}px` };
   const kind = `lane tint${lane.idle ? " idle" : ""}${peer.gone ? " gone" : ""}`;

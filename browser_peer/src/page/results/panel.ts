@@ -6,6 +6,7 @@ import { count, duration, plural } from "../../ui/numbers";
 import type { Slots } from "../../ui/peers";
 import type { LanePeer } from "../graph/state";
 import { isRunning, ROWS_KEPT, type Row, type RunState, type State } from "../session/state";
+import { LossStrip } from "./loss";
 import { incident, obstacleElement } from "./obstacle";
 import { receiptElement } from "./receipt";
 import { valueElement } from "./value";
@@ -19,6 +20,7 @@ const READING_PX = 8;
 export class ResultsPanel {
   readonly element: HTMLElement;
   #about = h("span", { class: "muted" });
+  #loss = new LossStrip();
   #notice = h("div", { class: "notice" });
   #head = h(
     "div",
@@ -47,7 +49,7 @@ export class ResultsPanel {
     private readonly onEdit: () => void,
   ) {
     this.#scroll.addEventListener("scroll", () => this.#backOnTop());
-    this.#scroll.append(this.#notice, this.#head, this.#underway, this.#rows, this.#receipt);
+    this.#scroll.append(this.#loss.element, this.#notice, this.#head, this.#underway, this.#rows, this.#receipt);
     this.element = h(
       "section",
       { class: "panel results", "aria-label": "Results" },
@@ -61,6 +63,7 @@ export class ResultsPanel {
     const { run } = state;
     this.#last = [state, peers];
     if (run?.id !== this.#run) this.#start(run?.id);
+    this.#loss.render(run === null || run.error !== null ? null : run.progress);
     this.#showNotice(state, peers);
     if (!run) {
       say(this.#about, "");

@@ -1,16 +1,14 @@
 /** What a run says of itself at its end. */
 
-import type { Receipt } from "../../peer/types";
+import type { EpochRecord, Receipt } from "../../peer/types";
 import { type Child, figures, h } from "../../ui/dom";
 import { copyButton } from "../../ui/invite";
-import { bytes, count } from "../../ui/numbers";
+import { bytes, count, duration, plural } from "../../ui/numbers";
 import { mark, type Slots } from "../../ui/peers";
+import { moved, peerWords } from "./changes";
 
 export function receiptElement(receipt: Receipt, slots: Slots): HTMLElement {
   const json = () => JSON.stringify(receipt, null, 2);
-  const links = Object.entries(receipt.link_bytes).map(
-    ([ends, sent]) => `${ends.replace("->", " to ")} ${bytes(sent)}`,
-  );
   return h(
     "section",
     { "aria-label": "Receipt" },
@@ -21,13 +19,19 @@ export function receiptElement(receipt: Receipt, slots: Slots): HTMLElement {
       h("span", { class: "muted" }, `run ${receipt.run_id.slice(0, 8)}`),
       h("span", { class: "spread" }, copyButton("JSON", json)),
     ),
+    h("p", { class: "sentence" }, sentence(receipt)),
     figures(counts(receipt)),
-    ...receipt.epochs.map(({ epoch, reason, placement }) => {
-      const nodes = Object.entries(placement).map(([node, names]) => placed(node, names, slots));
-      return h("p", { class: "epoch" }, h("span", { class: "muted" }, `epoch ${epoch}, ${reason}: `), ...nodes);
-    }),
-    links.length > 0 && h("p", { class: "epoch" }, h("span", { class: "muted" }, "links: "), links.join(", ")),
+    ...receipt.epochs.map((epoch, index) => epochLine(epoch, receipt.epochs[index - 1], slots)),
+    h("div", { class: "measures" }, nodeTable(receipt), linkTable(receipt, slots)),
   );
+}
+
+function sentence({ status, items_in, results_out, epochs, reason }: Receipt): string {
+  const sums = `${plural(items_in, "item")} in, ${plural(results_out, "result")} out`;
+  if (status !== "done") return `${sums}, then it ${status === "failed" ? `failed: ${reason}` : "was cancelled"}`;
+  const losses = epochs.length - 1;
+  if (losses === 0) return `${sums}, in order.`;
+  return `${sums}, in order: ${plural(losses, "loss", "losses")} on the way, nothing missing, nothing twice.`;
 }
 
 /** What should be 0 is bold when it is not. */
@@ -40,17 +44,59 @@ function counts(receipt: Receipt): [string, Child][] {
     ["done", count(done)],
     ["filtered", count(filtered)],
     ["failed", loud(failed)],
+    ["dropped", loud(receipt.dropped)],
     ["replayed", loud(receipt.replayed)],
     ["doubles dropped", loud(receipt.duplicates_dropped)],
   ];
 }
 
+/** The first epoch says where every node was, the others what changed. */
+function epochLine(epoch: EpochRecord, before: EpochRecord | undefined, slots: Slots): HTMLElement {
+  const changed = before && new Set([...moved(before, epoch).values()].flat());
+  const nodes = Object.entries(epoch.placement)
+    .filter(([node]) => changed?.has(node) !== false)
+    .map(([node, names]) => placed(node, names, before ? "moved to" : "on", slots));
+  return h(
+    "p",
+    { class: "epoch" },
+    h("span", { class: "muted" }, `epoch ${epoch.epoch}: `),
+    before ? h("span", { class: "danger" }, `${epoch.reason}; `) : null,
+    ...(nodes.length > 0 ? nodes : ["every node stays where it was"]),
+  );
+}
+
 /** `driver` is the viewer, whose slot is the first. */
-function placed(node: string, names: string[], slots: Slots): HTMLElement {
-  const marks = names.flatMap((name) => [
-    " ",
-    name === "driver" ? mark(slots.own()) : mark(slots.of(name)),
-    ` ${name === "driver" ? "this tab" : name}`,
-  ]);
-  return h("span", { class: "placed" }, h("b", {}, node), " on", ...marks);
+function placed(node: string, names: readonly string[], verb: string, slots: Slots): HTMLElement {
+  const marks = names.flatMap((name) => [" ", markOf(name, slots), ` ${peerWords(name)}`]);
+  return h("span", { class: "placed" }, h("b", {}, node), ` ${verb}`, ...marks);
+}
+
+function markOf(name: string, slots: Slots): SVGSVGElement {
+  return mark(name === "driver" ? slots.own() : slots.of(name));
+}
+
+function nodeTable({ node_ms, execution_order }: Receipt): HTMLElement | null {
+  const known = execution_order.flatMap((node) => {
+    const times = node_ms[node];
+    return times === undefined ? [] : [[node, count(times.count), duration(times.p50), duration(times.p95)]];
+  });
+  return known.length === 0 ? null : table("Time per node", ["node", "calls", "p50", "p95"], known);
+}
+
+function linkTable({ link_bytes }: Receipt, slots: Slots): HTMLElement | null {
+  const rows = Object.entries(link_bytes).map(([link, sent]) => {
+    const ends = link.split("->").flatMap((name) => [" to ", markOf(name, slots), ` ${peerWords(name)}`]);
+    return [h("span", {}, ...ends.slice(1)), bytes(sent)];
+  });
+  return rows.length === 0 ? null : table("Bytes per link", ["link", "sent"], rows);
+}
+
+function table(title: string, head: readonly string[], rows: readonly (readonly Child[])[]): HTMLElement {
+  return h(
+    "table",
+    { class: "measure" },
+    h("caption", {}, title),
+    h("thead", {}, h("tr", {}, ...head.map((word) => h("th", { scope: "col" }, word)))),
+    h("tbody", {}, ...rows.map((cells) => h("tr", {}, ...cells.map((cell) => h("td", {}, cell))))),
+  );
 }

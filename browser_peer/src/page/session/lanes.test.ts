@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { PeerApi, PeerRecord } from "../../peer/types";
-import { Lanes } from "./lanes";
+import { Lanes, seated } from "./lanes";
 import type { Planned } from "./state";
 
 function record(name: string, runtimes = ["python"]): PeerRecord {
@@ -35,35 +35,35 @@ const words = (lanes: Lanes) => lanes.all.map(({ name, gone }) => (gone ? `${nam
 describe("Lanes", () => {
   it("begin with the own, and leave out who serves nobody", () => {
     const { lanes } = lanesOf(record("ada"), record("driver", []), record("bea"));
-    expect(lanes.update(null)).toBe(true);
+    expect(lanes.update()).toBe(true);
     expect(words(lanes)).toEqual(["tab", "ada", "bea"]);
   });
 
   it("stay the same array while only the load changes", () => {
     const { lanes, peers } = lanesOf(record("ada"));
-    lanes.update(null);
+    lanes.update();
     const before = lanes.all;
     peers.set("id-ada", { ...record("ada"), load: 0.7 });
-    expect(lanes.update(null)).toBe(false);
+    expect(lanes.update()).toBe(false);
     expect(lanes.all).toBe(before);
   });
 
   it("keep the place of one who was lost from the run that is shown, and only of that one", () => {
     const { lanes, peers } = lanesOf(record("ada"), record("bea"));
-    lanes.update(onAda);
+    lanes.update(seated(onAda));
     peers.clear();
-    lanes.update(onAda);
+    lanes.update(seated(onAda));
     expect(words(lanes)).toEqual(["tab", "ada lost"]);
-    lanes.update(null);
+    lanes.update();
     expect(words(lanes)).toEqual(["tab"]);
   });
 
   it("say whether all peers of a plan are here", () => {
     const { lanes, peers } = lanesOf(record("ada"));
-    lanes.update(null);
+    lanes.update();
     expect(lanes.hold(onAda)).toBe(true);
     peers.clear();
-    lanes.update(null);
+    lanes.update();
     expect(lanes.hold(onAda)).toBe(false);
   });
 });

@@ -15,8 +15,8 @@ export class Lanes {
     this.slots = new Slots(peer.name);
   }
 
-  /** Takes the registry as it is; `shown` is the plan of the run that is shown. True when something changed. */
-  update(shown: Planned | null): boolean {
+  /** Takes the registry as it is; `parts` had a part in the run that is shown. True when something changed. */
+  update(parts: ReadonlySet<string> = new Set()): boolean {
     const { id, name } = this.peer;
     const workers = [...this.peer.peers.values()].filter(({ peer, runtimes }) => peer !== id && runtimes.length > 0);
     const lanes = new Map<string, LanePeer>(this.all.map((lane) => [lane.peer, { ...lane, gone: true }]));
@@ -24,7 +24,6 @@ export class Lanes {
       const own = each.peer === id;
       lanes.set(each.peer, { peer: each.peer, name: each.name, own, gone: false, slot: this.slots.of(each.name) });
     }
-    const parts = seated(shown);
     const next = [...lanes.values()].filter(({ peer, gone }) => !gone || parts.has(peer));
     const offers = JSON.stringify([next, workers.map(offer)]);
     if (offers === this.#offers) return false;
@@ -44,7 +43,8 @@ function offer(record: PeerRecord): unknown {
   return [record.runtimes, record.types.map((type) => type.node_type), record.caps, record.pyodide];
 }
 
-function seated(planned: Planned | null): Set<string> {
-  const seats = Object.values(planned?.plan.steps.at(-1)?.nodes ?? {});
+/** Ids of the peers that run the nodes of a plan. */
+export function seated(planned: Planned): Set<string> {
+  const seats = Object.values(planned.plan.steps.at(-1)?.nodes ?? {});
   return new Set(seats.flatMap((node) => node.on.map((seat) => seat.peer)));
 }

@@ -2,6 +2,7 @@
 
 import { ManifestFaults, type PeerApi, PlanRefused, type RunHandle, type RunProgress } from "../../peer/types";
 import { Rates } from "../graph/rates";
+import { seated } from "./lanes";
 import { type Obstacle, ROWS_KEPT, type Row, type RunState, type State, type Store } from "./state";
 
 const NOTHING_YET: RunProgress = {
@@ -39,6 +40,10 @@ export class Following {
         this.#run.rates.add(progress);
         this.#change({ progress });
       },
+      onPlan: (planned) => {
+        for (const peer of seated(planned)) this.#run.parts.add(peer);
+        this.store.set({ planned });
+      },
       onFailure: (failure) => this.#append({ kind: "failure", failure }),
     });
     const { id } = this.#handle;
@@ -48,14 +53,13 @@ export class Following {
       cancel,
       progress: NOTHING_YET,
       rates: new Rates(),
+      parts: new Set(),
       rows: [],
       total: 0,
       receipt: null,
       error: null,
     };
     store.set({ run: this.#run, editing: false });
-    const planned = this.#handle.planned.then((planned) => store.set({ planned }));
-    planned.catch(() => undefined); // iterating throws it too
   }
 
   /** Until it has ended, well or badly. */

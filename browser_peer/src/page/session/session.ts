@@ -18,10 +18,9 @@ export class Session {
 
   constructor(readonly peer: PeerApi) {
     this.lanes = new Lanes(peer);
-    this.lanes.update(null);
+    this.lanes.update();
     peer.addEventListener("peers", () => {
-      const { run, planned } = this.store.value;
-      if (this.lanes.update(run && planned)) this.#planSoon();
+      if (this.lanes.update(this.store.value.run?.parts)) this.#planSoon();
       this.store.touch();
     });
     peer.addEventListener("links", () => this.store.touch());

@@ -30,6 +30,8 @@ export interface RunState {
   cancel(): void;
   progress: RunProgress;
   rates: Rates;
+  /** Ids of all peers that had a part in it, the lost ones too. */
+  parts: Set<string>;
   /** The last rows in order, and how many there were in all. */
   rows: Row[];
   total: number;

@@ -161,7 +161,8 @@ function stateWord(state: State): string {
   const { run } = state;
   if (!run) return "";
   if (run.receipt) return STATES[run.receipt.status];
-  return run.error === null ? STATES[run.progress.state] : "Failed";
+  if (run.error !== null) return "Failed";
+  return run.progress.trouble === null ? STATES[run.progress.state] : "Waiting";
 }
 
 function clockOf(progress: RunProgress): string {
