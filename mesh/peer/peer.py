@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Collection, Coroutine, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -232,6 +233,15 @@ class Peer:
         if self._network is None:
             raise LinkError("signaling", "this peer is in no room")
         await self._network.link(peer)
+
+    def call(self, peers: Collection[PeerId]) -> None:
+        """Tries for a link to each, without waiting; where one comes of it, every run hears so."""
+        for peer in peers:
+            self.background(self._try_link(peer))
+
+    async def _try_link(self, peer: PeerId) -> None:
+        with suppress(LinkError):
+            await self.link_to(peer)
 
     def post(self, to: PeerId, message: messages.Message) -> None:
         """Sends a message, in order, without waiting."""

@@ -92,13 +92,11 @@ class Epoch:
                 await self._peer.link_to(peer)
 
     async def _start(self, worker: PeerId) -> None:
-        """START, and the worker's READY. Who cannot be linked to after a loss is most likely lost too."""
+        """START, and the worker's READY. Who cannot be linked to is as good as lost."""
         ready = self._ready[worker] = asyncio.get_running_loop().create_future()
         try:
             await self._peer.link_to(worker)
         except LinkError as error:
-            if self.number == 1:
-                raise
             self._owner.absence.lost(worker, str(error))
         states = self._resumption.states
         own = {node: states[node] for node in self.placement.nodes(worker) if node in states}

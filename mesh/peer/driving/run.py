@@ -176,7 +176,7 @@ class Run:
         if self.driver.fault:
             raise RunError(f"{self.absence.loss}; {self.driver.fault}, so the run cannot go on")
         before = self._epochs[-1]
-        planned = await plan_anew(self._plan, trouble=self._trouble, nodes=lambda: before.nodes_on(self.absence.peers))
+        planned = await plan_anew(self._plan, self._peer.call, trouble=self._trouble, absence=self.absence, lost=before)
         reason = self._trouble()
         if planned is None or not reason or self._status:
             return
@@ -258,6 +258,8 @@ class Run:
     def _end(self, status: str, error: Exception | None = None) -> None:
         if not self._status:
             self._status, self._error = status, error
+        if self._driver is not None:
+            self._driver.fail(status)  # so that no results come any more
         self._disturbed.set()
         self._room.set()
 
