@@ -39,6 +39,9 @@ test-python: $(PAGE) .chromium ## unit tests, vectors, simulations, real process
 simulation: .venv/.ready ## whole meshes under faults and a virtual clock, with new seeds (MINUTES=10; docs/testing.md)
 	.venv/bin/python tests/sim/run.py --minutes $(MINUTES)
 
+mutation: .venv/.ready ## what the promises rest on is taken out of copies, piece by piece: the simulation must notice
+	.venv/bin/python tests/sim/mutations.py
+
 faults: $(PAGE) .chromium ## real meshes that lose workers, tabs, links and their signaling server; half an hour, as root
 	deploy/as-root.sh .venv/bin/python -m pytest tests/faults -m ''
 

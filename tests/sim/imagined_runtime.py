@@ -14,6 +14,7 @@ from typing import Final
 from imagined_nodes import Outcome, finish, process
 
 from mesh.errors import NodeError, NodeTimeout
+from mesh.limits import PART_OVERHEAD_BYTES
 from mesh.manifest.graph import GraphNode
 from mesh.nodes.spec import NodeSpec, Param
 from mesh.runtimes.base import Answer, Instance, Runtime
@@ -54,7 +55,9 @@ def imagined_spec(node_type: str) -> NodeSpec:
 
 
 class ImaginedRuntime(Runtime):
-    """``epoch`` tells the number of the run's epoch: what differs between executions differs by it."""
+    """``epoch`` tells the number of the run's epoch: what differs between executions differs by it. ``called`` is told
+    every call, and ``made`` the bytes of every answer.
+    """
 
     name = "python"
 
@@ -66,10 +69,11 @@ class ImaginedRuntime(Runtime):
         epoch: Callable[[], int],
         slowness: Callable[[], float],
         called: Callable[[GraphNode, str], None],
+        made: Callable[[int], None],
     ) -> None:
         self._types = [imagined_spec(each) for each in types]
         self._random = random
-        self._epoch, self._slowness, self._called = epoch, slowness, called
+        self._epoch, self._slowness, self._called, self._made = epoch, slowness, called, made
 
     def types(self) -> Sequence[NodeSpec]:
         return self._types
@@ -79,7 +83,7 @@ class ImaginedRuntime(Runtime):
 
     async def create(self, node: GraphNode) -> Instance:
         await asyncio.sleep(0.01 * self._slowness())
-        return _Imagined(node, self._random, self._epoch(), self._slowness, self._called)
+        return _Imagined(node, self._random, self._epoch(), self._slowness, self._called, self._made)
 
     async def close(self) -> None:
         pass
@@ -95,9 +99,10 @@ class _Imagined(Instance):
         epoch: int,
         slowness: Callable[[], float],
         called: Callable[[GraphNode, str], None],
+        made: Callable[[int], None],
     ) -> None:
         self._node, self._random, self._epoch = node, random, epoch
-        self._slowness, self._called = slowness, called
+        self._slowness, self._called, self._made = slowness, called, made
         self._seconds = decode(node.params)["ms"] / 1000
         self._state = 0
         self._parts: list[bytes] = []
@@ -142,4 +147,5 @@ class _Imagined(Instance):
         count = self._random.randint(0, 3) if many else 2
         given, self._parts = self._parts[:count], self._parts[count:]
         more = bool(self._parts or self._error) or (many and self._random.random() < 0.2)
+        self._made(sum(len(part) + PART_OVERHEAD_BYTES for part in given))
         return Answer(tuple(given), more)

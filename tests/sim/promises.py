@@ -5,14 +5,13 @@ from collections.abc import Iterable, Sequence
 from explanation import Explanation, Observed
 
 from mesh.errors import ItemError, MeshError, RunError
-from mesh.limits import EDGE_CREDIT_BYTES, PART_OVERHEAD_BYTES, RUN_WINDOW_SEQS, SESSION_WINDOW_BYTES
+from mesh.limits import EDGE_CREDIT_BYTES, RUN_WINDOW_SEQS, SESSION_WINDOW_BYTES
 from mesh.manifest.graph import Graph
 from mesh.peer import Peer, Run
 from mesh.peer.site import Site
 from mesh.protocol.codec import Lane
 from mesh.values import encode
 
-LARGEST_PART_BYTES = 40_000  # of imagined nodes: a join of several generators
 MUTE = "keeps state and makes no snapshots"
 NOBODY = "no peer fits node"
 
@@ -28,20 +27,19 @@ def check_order(results: Sequence[tuple[int, int, bytes]], seq: int, part: int) 
         raise Violation(f"result {seq}.{part} came after {last_seq}.{last_part}")
 
 
-def check_memory(peers: Iterable[Peer], run: Run) -> None:
-    """What runs and links hold, against the limits."""
+def check_memory(peers: Iterable[Peer], run: Run, *, largest: int) -> None:
+    """What runs and links hold, against the limits; ``largest``: what was made at once, in bytes of credit."""
     if run.graph is None or not run._epochs:
         return
-    credit = EDGE_CREDIT_BYTES + LARGEST_PART_BYTES + PART_OVERHEAD_BYTES
-    posted = credit * len(run.graph.edges) * len(run._epochs)
+    posted = (EDGE_CREDIT_BYTES + largest) * len(run.graph.edges) * len(run._epochs)
     for peer in peers:
         for site in _sites(peer):
             for edge, size in site.host.fragment.outstanding().items():
-                _at_most(credit, size, f"{peer.name} has out on edge {edge}")
+                _at_most(EDGE_CREDIT_BYTES + largest, size, f"{peer.name} has out on edge {edge}")
         network = peer._network
         for link in network._links._standing.values() if network is not None and network._links is not None else ():
+            _at_most(posted, link._session.backlog(Lane.DATA), f"{peer.name} has to send to {link.name}")
             for lane in Lane:
-                _at_most(posted, link._session.backlog(lane), f"{peer.name} has to send to {link.name}")
                 sent = link._session._out[lane].unacknowledged
                 _at_most(SESSION_WINDOW_BYTES, sent, f"{peer.name} sent, unacknowledged, to {link.name}")
     if run._driver is not None:

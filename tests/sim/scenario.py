@@ -48,7 +48,7 @@ def draw(seed: int) -> Scenario:
     if random.random() < 0.85:  # a run with a node that cannot be brought back is over at the first loss
         nodes = tuple(replace(node, snapshots=node.stateful) for node in graph.nodes)
         graph = replace(graph, nodes=nodes)
-    workers = random.randint(3, 5)
+    workers = random.randint(1, 5)
     items = tuple(random.randbytes(random.choice((1, 9, 400, 1500))) for _ in range(random.randint(20, 60)))
     pace_s = random.choice((0.02, 0.1, 0.3))
     return Scenario(

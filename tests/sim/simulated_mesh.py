@@ -27,9 +27,11 @@ from virtual_time import WORLD, Deadlock, Process, VirtualLoop
 import mesh.transport.signaling.client
 from mesh.errors import ItemError, MeshError, SignalingError
 from mesh.ids import PeerName
+from mesh.limits import PART_OVERHEAD_BYTES
 from mesh.peer import Machine, Peer, Run
 from mesh.protocol.grants import ENTROPY_BYTES, RIGHTS, RoomKeys
 from mesh.transport.link import Lane
+from mesh.values import encode
 from signaling_server.client import Client
 
 SETTLING_S = 1.0  # in which the peers find each other before the run begins
@@ -37,6 +39,7 @@ PATIENCE_S = 120.0  # after the last fault, by then a run is over
 FREEING_S = 75.0  # after its end, by then it holds nothing anywhere
 SINK_S = 0.5  # that a slow application takes for a result
 CHECK_EVERY = 16  # events
+ACCUSATIONS = ("bad-frame", "bad-record", "bad-message", "out-of-order", "not-proven", "bad-proof", "bad-seal")
 ROUNDS = 3  # of cancelling: what ends may begin something else to end well
 
 
@@ -78,6 +81,7 @@ class SimulatedMesh:
         self._outcome = Outcome(scenario, trace=deque(maxlen=trace_length))
         self._keys = RoomKeys.make("sim", self.rnd.randbytes(ENTROPY_BYTES))
         self._run: Run | None = None
+        self._largest = max(len(encode(item)) for item in scenario.items) + PART_OVERHEAD_BYTES  # bytes made at once
         self._results: list[tuple[int, int, bytes]] = []
         self._failures: list[tuple[int, str]] = []
         self._broken: Violation | None = None
@@ -160,7 +164,7 @@ class SimulatedMesh:
                 serve=works,
                 engine=self.wires.connect,
                 runtimes={"python": self._runtime(name)} if works else {},
-                log=lambda text: self._event(f"{name}: {text}"),
+                log=lambda text: self._said(name, text),
             )
         )
         self.members[name] = Member(process, peer)
@@ -174,6 +178,7 @@ class SimulatedMesh:
             epoch=lambda: self._run.plan["epoch"] if self._run is not None and self._run.plan is not None else 1,
             slowness=lambda: self.wires.slow.get(name, 1.0),
             called=lambda node, op: self._event(f"{name}: {op} of {node.id}"),
+            made=self._answered,
         )
 
     async def _drive(self, peer: Peer) -> None:
@@ -208,9 +213,12 @@ class SimulatedMesh:
         outcome.trace.append(line)
         if outcome.events % CHECK_EVERY == 0 and self._run is not None and self._broken is None:
             try:
-                check_memory(self._living(), self._run)
+                check_memory(self._living(), self._run, largest=self._largest)
             except Violation as violation:
                 self._break(violation)
+
+    def _answered(self, size: int) -> None:
+        self._largest = max(self._largest, size)
 
     def _break(self, violation: Violation) -> None:
         self._broken = self._broken or violation
@@ -218,6 +226,12 @@ class SimulatedMesh:
 
     def _internal_error(self, text: str) -> None:
         self._break(Violation(f"internal error: {text}"))
+
+    def _said(self, name: str, text: str) -> None:
+        """A line of a peer's log. Peers that all keep the protocol never accuse each other."""
+        self._event(f"{name}: {text}")
+        if any(f"{code}: " in text for code in ACCUSATIONS):
+            self._break(Violation(f"{name} says: {text}"))
 
     def _logged(self, record: logging.LogRecord) -> None:
         self._event(record.getMessage())
