@@ -10,7 +10,7 @@ BROWSER := browser_peer
 PAGE := mesh/_assets/page/index.html
 NODES := mesh/_assets/nodes/basics.wasm
 
-.PHONY: help demo test wheel lint format test-rust test-browser-unit test-python simulation faults bench lock clean
+.PHONY: help demo test wheel lint format test-rust test-browser-unit test-python simulation mutation faults bench lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20

@@ -258,8 +258,6 @@ class Run:
     def _end(self, status: str, error: Exception | None = None) -> None:
         if not self._status:
             self._status, self._error = status, error
-        if self._driver is not None:
-            self._driver.fail(status)  # so that no results come any more
         self._disturbed.set()
         self._room.set()
 
@@ -270,7 +268,7 @@ class Run:
             match instruction:
                 case Emit() | GiveCredit():
                     self._epochs[-1].site.execute([instruction])
-                case Result():
+                case Result() if not self._status:  # what the engine still has at a bad end stays there
                     self._result = instruction
                     self._arrived.set()
                 case SeqFailed(failure):
