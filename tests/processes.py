@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 60.0
@@ -95,6 +96,11 @@ class Room:
         self.server.end()
         self.server = Process("signal", "--port", self.url.rpartition(":")[2], "--json", *self._arguments)
         assert self.server.ready()["url"] == self.url
+
+    def clients(self) -> int:
+        """How many are connected to the signaling server."""
+        with urlopen(f"{self.url}/healthz") as answer:
+            return int(json.load(answer)["clients"])
 
     def close(self) -> None:
         for process in (*self.workers.values(), self.server):

@@ -89,6 +89,32 @@ def test_the_page_says_whom_a_run_waits_for_and_who_took_over(browser: Browser, 
     screen.close()
 
 
+def test_a_tab_drives_on_when_the_server_and_then_a_worker_are_killed(context: BrowserContext, tmp_path: Path) -> None:
+    room = Room("--state", tmp_path / "state")
+    try:
+        tab = Tab(context.new_page(), room.url, room.invites["all"], name="tab")
+        for name, node_type in (("ada", "Multiply"), ("bea", "Delay"), ("cleo", "Multiply")):
+            room.worker(name, "--label", "role=worker", "--label", f"name={name}", "--allow", node_type)
+        tab.sees("ada", "bea", "cleo")
+        rather_ada = {"prefers": {"labels": {"name": "ada"}}}
+        line = pipeline(SLOW, {**node("double", "Multiply", factor=2), "placement": WORKER, **rather_ada})
+        tab.start(line, NUMBERS)
+        until(lambda: tab.do("count") > BEFORE_THE_LOSS)
+        room.server.kill()
+        until(lambda: tab.do("count") > 2 * BEFORE_THE_LOSS)
+        room.workers["ada"].kill()
+        outcome = tab.do("outcome")
+        assert [json.loads(result) for result in outcome["results"]] == [2 * number for number in NUMBERS], outcome
+        placements = [epoch["placement"]["double"] for epoch in outcome["receipt"]["epochs"]]
+        assert placements == [["ada"], ["cleo"]]
+        assert outcome["receipt"]["link_bytes"]["bea->cleo"] > 0  # over a link that was negotiated through the tab
+        room.restart()
+        until(lambda: room.clients() == 3, seconds=5)
+        assert tab.run(line, [1, 2])["results"] == [2, 4]
+    finally:
+        room.close()
+
+
 class Chromium:
     """A browser of its own, which can be killed."""
 

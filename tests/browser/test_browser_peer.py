@@ -130,18 +130,6 @@ def test_speech_is_cut_in_the_tab_and_recognised_by_the_worker_that_can(tab: Tab
     assert set(map(tuple, placement.values())) == {("driver",)}
 
 
-def test_a_run_goes_on_without_the_signaling_server(tab: Tab, room: Room) -> None:
-    room.worker("ada")
-    tab.sees("ada")
-    nodes = node("slow", "Delay", {"peer": "ada"}, seconds=0.1), node("n", "Add", {"peer": "driver"}, addend=1)
-    tab.start(pipeline(*nodes), list(range(60)))
-    time.sleep(2)
-    room.server.kill()
-    outcome = tab.do("outcome")
-    assert [json.loads(result) for result in outcome["results"]] == list(range(1, 61))
-    assert outcome["receipt"]["status"] == "done"
-
-
 @pytest.mark.parametrize("name", ["mixed", "calculator", "text"])
 def test_a_python_driver_uses_the_tab(tab: Tab, room: Room, tmp_path: Path, name: str) -> None:
     room.worker("ada")

@@ -1,16 +1,15 @@
 """The signaling server is killed within a stream, stays away while a worker is killed too, and comes back."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 from processes import Room, mesh, results, until
 from streams import Stream, pipeline, worker
 
 NUMBERS = range(1000)
-DOUBLE = {"id": "double", "node_type": "Multiply", "params": {"factor": 2}}
+RATHER_BEA = {"labels": {"name": "bea"}}
+DOUBLE = {"id": "double", "node_type": "Multiply", "params": {"factor": 2}, "prefers": RATHER_BEA}
 PLUS = {"id": "plus", "node_type": "Add", "params": {"addend": 1}}
 WORKERS = {  # the only one for its type, but for dan, who can take bea's place
     "ada": ("aiortc", "Delay"),
@@ -29,14 +28,9 @@ def room(tmp_path: Path) -> Iterator[Room]:
         made.close()
 
 
-def clients(room: Room) -> int:
-    with urlopen(f"{room.url}/healthz") as answer:
-        return int(json.load(answer)["clients"])
-
-
 def test_a_stream_outlives_the_server_and_then_a_worker(room: Room, tmp_path: Path) -> None:
     for name, (engine, node_type) in WORKERS.items():
-        worker(room, name, "--engine", engine, "--allow", node_type)
+        worker(room, name, "--engine", engine, "--allow", node_type, "--label", f"name={name}")
     path = pipeline(tmp_path, DOUBLE, PLUS, seconds=0.005)
     stream = Stream(room, path, NUMBERS)
     stream.take(100)
@@ -55,6 +49,6 @@ def test_a_stream_outlives_the_server_and_then_a_worker(room: Room, tmp_path: Pa
     assert receipt["link_bytes"]["dan->cy"] > 0
 
     room.restart()
-    until(lambda: clients(room) == len(room.workers), seconds=5)
+    until(lambda: room.clients() == len(room.workers), seconds=5)
     again = mesh("run", path, "--join", room.invites["submit"], "--input", "[1, 2, 3]")
     assert results(again) == [3, 5, 7]

@@ -1,16 +1,18 @@
 /** The room as a peer sees it: the registry and the relays of the signaling server, and a proven link to whom it needs. */
 
 import { LinkError, SignalingError } from "../errors";
+import limits from "../generated/limits.json";
 import { type Lane, Lane as Lanes } from "../protocol/codec";
 import { type Invite, type PeerKey, verifyGrant } from "../protocol/grants";
 import { decodeMessage, encodeMessage, type Message, type RunMessage } from "../protocol/messages";
 import type { PlanAnswer } from "../protocol/signaling";
 import type { Link } from "../transport/link";
 import { Links } from "../transport/links";
+import type { Relayed } from "../transport/negotiation";
 import { type PlanWishes, SignalingClient } from "../transport/signaling";
 import { every } from "../transport/ticker";
 import { Plans } from "./neighbours/plans";
-import { Relays } from "./neighbours/relays";
+import { OPENINGS, Relays } from "./neighbours/relays";
 import type { LinkStats, PeerRecord } from "./types";
 
 const MEASURE_MS = 1000;
@@ -70,7 +72,10 @@ export class Network {
       name,
       key,
       announce,
-      onRelay: (from, data) => void this.links.relay(from, data),
+      onRelay: (from, data) => {
+        this.relays.forget(from);
+        this.links.relay(from, data);
+      },
       onPresence: (joined, updated, left) => this.presence([...joined, ...updated], left),
       onState: (state) => receiver.signalingChanged(state),
       onRefused: (error) => console.error(`this peer is out of the room: ${error.message}`),
@@ -80,8 +85,7 @@ export class Network {
       verifyGrant(grant, { ownerKey: invite.ownerKey, room: invite.room, now: Date.now() / 1000 });
     this.links = new Links({
       me: { peer: key.id, name, roomKey: invite.roomKey, grant: invite.grant, verify },
-      sendRelay: (peer, data) =>
-        this.signaling.reaches(peer) ? this.signaling.relay(peer, data) : this.relays.send(peer, data),
+      sendRelay: (peer, data) => this.relay(peer, data),
       iceServers: async () => [...options.iceServers, ...(await this.signaling.iceServers())],
       onMessage: (link, lane, data) => this.received(link, decodeMessage(lane, data)),
       onSuspect: (link, reason) => this.suspect(link, reason),
@@ -129,7 +133,8 @@ export class Network {
     const planners = linked.filter((peer) => this.signaling.peers.get(peer)?.kind === "server");
     if (this.signaling.settled || planners.length === 0) {
       try {
-        return await this.signaling.plan(manifest, wishes);
+        const patience = planners.length > 0 ? limits.PLAN_PATIENCE_S : limits.PLAN_TIMEOUT_S;
+        return await this.signaling.plan(manifest, wishes, patience);
       } catch (error) {
         const isAway = error instanceof SignalingError && error.code === "away";
         if (!isAway || planners.length === 0) throw error;
@@ -192,6 +197,16 @@ export class Network {
       this.gone.delete(peer);
       this.options.receiver.joined(peer);
     }
+  }
+
+  /**
+   * Brings part of a negotiation to a peer: an answer the way that it was heard, an opening through the server. Where the
+   * server cannot, neighbours are tried. Rejects with SignalingError("away") where there are none either.
+   */
+  private async relay(to: string, data: Relayed): Promise<void> {
+    const answersNeighbour = !OPENINGS.has(data.kind) && this.relays.heard(to);
+    const throughServer = this.signaling.reaches(to) && !answersNeighbour;
+    if (throughServer || !(await this.relays.send(to, data))) this.signaling.relay(to, data);
   }
 
   private received(link: Link, message: Message): void {

@@ -217,10 +217,25 @@ describe("questions", () => {
 
   it("end with the membership", async () => {
     const [signaling] = await joined();
-    const asked = [signaling.plan("a"), signaling.iceServers()];
+    const [plan, servers] = [signaling.plan("a"), signaling.iceServers()];
     signaling.close();
-    for (const each of asked) await expect(each).rejects.toMatchObject({ code: "away" });
+    await expect(plan).rejects.toMatchObject({ code: "away" });
+    expect(await servers).toEqual([]);
     expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("about ICE servers get the last where the server is silent, and then it counts as away until it speaks", async () => {
+    const [signaling, socket] = await joined([record("ada")]);
+    const servers = [{ urls: "stun:127.0.0.1" }];
+    socket.say({ type: "ice", ice_servers: servers });
+    expect([signaling.connected, signaling.reaches("ada"), signaling.reaches("bea")]).toEqual([true, true, false]);
+    const asked = signaling.iceServers();
+    await vi.advanceTimersByTimeAsync(limits.SIGNALING_PATIENCE_S * 1000);
+    expect(await asked).toEqual(servers);
+    expect([signaling.connected, signaling.reaches("ada"), signaling.settled]).toEqual([false, false, false]);
+    socket.say({ type: "ice", ice_servers: [] });
+    expect([signaling.connected, signaling.settled]).toEqual([true, true]);
+    expect(signaling.snapshot()).toMatchObject({ peers: [{ peer: "ada", types: "t" }], catalog: { t: TYPES } });
   });
 
   it("about the room are asked again after a restart", async () => {

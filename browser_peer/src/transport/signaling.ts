@@ -75,6 +75,8 @@ export class SignalingClient {
   private stopBeating = () => {};
   private announcement: object | null;
   private onDelta: ((delta: Delta) => void) | null = null;
+  /** It did not answer, and has said nothing since. */
+  private isSilent = false;
   private lastIceServers: RTCIceServer[] = [];
   private readonly ice = new Set<Deferred<RTCIceServer[]>>();
   private readonly plans = new Map<number, Deferred<PlanAnswer>>();
@@ -89,8 +91,9 @@ export class SignalingClient {
     this.announcement = options.announce;
   }
 
+  /** Whether the server is there, as far as we know: it may be silent, and the connection stand. */
   get connected(): boolean {
-    return this.live !== null;
+    return this.live !== null && !this.isSilent;
   }
 
   /** Whether the server is there and its registry whole: after a restart the others need a moment to come back. */
@@ -129,25 +132,33 @@ export class SignalingClient {
     this.send({ type: "relay", to, data });
   }
 
-  /** Asks for a plan. Rejects with SignalingError. */
-  async plan(manifest: string, wishes: PlanWishes = {}): Promise<PlanAnswer> {
+  /** Asks for a plan, which is to come within `patience` (s). Rejects with SignalingError. */
+  async plan(manifest: string, wishes: PlanWishes = {}, patience = limits.PLAN_TIMEOUT_S): Promise<PlanAnswer> {
     const id = ++this.nextPlan;
     const answer = new Deferred<PlanAnswer>();
     this.send({ type: "plan", id, manifest, ...wishes });
     this.plans.set(id, answer);
-    return this.within(answer, limits.PLAN_TIMEOUT_S * 1000).finally(() => this.plans.delete(id));
+    return this.within(answer, patience * 1000).finally(() => this.plans.delete(id));
   }
 
-  /**
-   * STUN and TURN servers: fresh ones, or while the server is away the last that it gave. Rejects with
-   * SignalingError("away") where it does not answer.
-   */
+  /** STUN and TURN servers: fresh ones, or the last while the server is away. */
   async iceServers(): Promise<RTCIceServer[]> {
-    if (!this.connected) return this.lastIceServers;
+    if (this.live === null) return this.lastIceServers;
     const answer = new Deferred<RTCIceServer[]>();
-    this.send({ type: "ice" });
+    this.tell({ type: "ice" });
     this.ice.add(answer);
-    return this.within(answer, TIMEOUT_MS).finally(() => this.ice.delete(answer));
+    const late = this.after(limits.SIGNALING_PATIENCE_S * 1000, () => {
+      this.isSilent = true;
+      answer.resolve(this.lastIceServers);
+    });
+    try {
+      return await answer.promise;
+    } catch {
+      return this.lastIceServers; // it went away
+    } finally {
+      this.forgetTimer(late);
+      this.ice.delete(answer);
+    }
   }
 
   /** Replaces what was announced before. */
@@ -219,6 +230,7 @@ export class SignalingClient {
     this.opening = socket;
     socket.onmessage = ({ data }) => {
       this.heardAt = performance.now();
+      this.isSilent = false;
       try {
         const message = readMessage(data);
         if (this.live === socket) this.receive(message);

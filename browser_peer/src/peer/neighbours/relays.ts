@@ -1,13 +1,12 @@
 /** Negotiation through a peer that both ends have a link to, as in mesh/peer/neighbours/relaying.py (docs/wire.md, 8). */
 
-import { SignalingError } from "../../errors";
 import limits from "../../generated/limits.json";
 import { type PeerKey, toHex } from "../../protocol/grants";
 import type { Relay } from "../../protocol/messages";
 import { SEAL_NONCE_BYTES, seal, unseal } from "../../protocol/sealing";
 import type { Link } from "../../transport/link";
 
-const OPENINGS: ReadonlySet<unknown> = new Set(["want", "offer"]);
+export const OPENINGS: ReadonlySet<unknown> = new Set(["want", "offer"]);
 
 export interface RelaysOptions {
   key: PeerKey;
@@ -34,23 +33,30 @@ export class Relays {
   constructor(private readonly options: RelaysOptions) {}
 
   /**
-   * Says `data` to a peer through whoever has a link to it; rejects with SignalingError("away") without neighbours. An
-   * opening goes to all neighbours, since nobody knows whose neighbours they are; what follows goes the way that the
-   * answer came.
+   * Says `data` to a peer through whoever has a link to it. Answers whether there is anybody to try. An opening goes to all
+   * neighbours, since nobody knows whose neighbours they are; what follows goes the way that the answer came.
    */
-  async send(to: string, data: { kind?: unknown }): Promise<void> {
+  async send(to: string, data: { kind?: unknown }): Promise<boolean> {
     const { key, roomKey } = this.options;
-    if (OPENINGS.has(data.kind)) this.ways.delete(to);
+    if (OPENINGS.has(data.kind)) this.forget(to);
     const nonce = crypto.getRandomValues(new Uint8Array(SEAL_NONCE_BYTES));
     const sealed = await seal(data, { key, sender: key.id, to, roomKey, nonce });
     const neighbours = this.options.neighbours().flatMap(({ peer }) => (peer === to ? [] : [peer]));
-    if (neighbours.length === 0) {
-      throw new SignalingError("away", "the signaling server is away, and no other peer is linked to this one");
-    }
     const way = this.ways.get(to);
     for (const neighbour of way !== undefined && neighbours.includes(way) ? [way] : neighbours) {
       this.options.post(neighbour, { type: "RELAY", sender: key.id, to, sealed });
     }
+    return neighbours.length > 0;
+  }
+
+  /** Whether a peer was heard through a neighbour last. */
+  heard(peer: string): boolean {
+    return this.ways.has(peer);
+  }
+
+  /** It was heard through the server since, or is to be found anew. */
+  forget(peer: string): void {
+    this.ways.delete(peer);
   }
 
   /** Takes what is for this peer, and carries what is for a neighbour; everything else is dropped. */
