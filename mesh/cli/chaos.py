@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from mesh.cli.private_mesh import PrivateMesh, Worker, private_mesh
 from mesh.cli.shell import FAILED, USAGE, say, stop
-from mesh.errors import MeshError
+from mesh.errors import ItemError, MeshError
 from mesh.ids import DRIVER, NodeId
 from mesh.manifest import Graph, compile_graph, parse
 from mesh.manifest.parse import read_tree
@@ -38,10 +38,18 @@ SHOWN_CHARS: Final = 200  # of a result in which the runs differ
 
 
 async def run_under_chaos(
-    manifest: str, items: Items, *, seed: int, nodes: Sequence[str], on_error: OnError, engine: str
+    manifest: str,
+    items: Items,
+    *,
+    seed: int,
+    nodes: Sequence[str],
+    on_error: OnError,
+    on_failure: Callable[[ItemError], None] | None,
+    engine: str,
 ) -> tuple[int, dict[str, Any] | None]:
     """Both runs, and the results of the disturbed one on stdout; answers the exit code and the receipt.
 
+    ``on_failure`` is told the item errors of the disturbed run.
     Ends the command where the output is not promised to stay the same; raises what a Run raises where the undisturbed
     one fails.
     """
@@ -58,7 +66,7 @@ async def run_under_chaos(
             log = stopwatch()
             async with Peer.join(mesh.invites["submit"], nodes=nodes, engine=engine, log=log) as driver:
                 chaos = Chaos(mesh, driver, undisturbed, schedule(seed, len(undisturbed.results)), log=log)
-                run = driver.run(placed(manifest, sides), chaos.items(), on_error=on_error)
+                run = driver.run(placed(manifest, sides), chaos.items(), on_error=on_error, on_failure=on_failure)
                 difference = await chaos.watch(run)
     finally:
         if not difference:
@@ -176,8 +184,12 @@ async def run_undisturbed(manifest: str, items: Items, *, nodes: Sequence[str], 
     began = time.monotonic()
     async with Peer.alone(nodes=nodes) as alone:
         run = alone.run(manifest, kept(), on_error=on_error)
-        async for result in run:
-            made.results.append((result.seq, result.part, to_json(result.value)))
+        try:
+            async for result in run:
+                made.results.append((result.seq, result.part, to_json(result.value)))
+        except MeshError:
+            say("the undisturbed run fails already:")
+            raise
         made.failures = failures_of(run)
     say(f"undisturbed, in this process: {len(made.results)} results in {time.monotonic() - began:.1f} s")
     return made

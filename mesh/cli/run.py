@@ -84,6 +84,7 @@ def run(
         stop(USAGE, "give the items, either with --input '[1, 2]' or with --items FILE.jsonl (or --items -)")
     items = array_items(input_text) if input_text is not None else line_items(items_path or "-")
     servers = ice_servers(ice_urls)
+    failed = report_failure(on_error)
     if seed is not None and invite:
         stop(USAGE, "--chaos runs over a mesh of its own; leave --join (MESH_JOIN) out")
 
@@ -93,17 +94,16 @@ def run(
             from mesh.cli.chaos import run_under_chaos
 
             code, receipt = await run_under_chaos(
-                manifest, items, seed=seed, nodes=node_sources, on_error=on_error, engine=engine
+                manifest, items, seed=seed, nodes=node_sources, on_error=on_error, on_failure=failed, engine=engine
             )
             write_receipt(receipt_path, receipt)
             return code
-        peer = (
-            Peer.join(invite, nodes=node_sources, engine=engine, ice_servers=servers)
-            if invite
-            else Peer.alone(nodes=node_sources)
-        )
+        if invite:
+            peer = Peer.join(invite, nodes=node_sources, engine=engine, ice_servers=servers)
+        else:
+            peer = Peer.alone(nodes=node_sources)
         async with peer:
-            run = peer.run(manifest, items, on_error=on_error, on_failure=report_failure(on_error))
+            run = peer.run(manifest, items, on_error=on_error, on_failure=failed)
             try:
                 return await print_results(run)
             finally:

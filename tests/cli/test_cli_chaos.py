@@ -97,7 +97,7 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
     assert run.stdout is not None
     assert run.stdout.readline() == "0\n"
     own = {pid for pid in children(run.pid) if b"mesh" in Path(f"/proc/{pid}/cmdline").read_bytes()}
-    assert len(own) >= 3  # the signaling server, a worker and its spare
+    assert len(own) >= 2  # the signaling server and a worker; another may be killed already
     run.send_signal(signal.SIGINT)
     said = run.communicate(timeout=30)[1]
     assert (run.returncode, "Traceback" in said) == (130, False)
