@@ -238,6 +238,28 @@ async def test_everybody_comes_back_after_a_restart(tmp_path: Path) -> None:
         await bea.close()
 
 
+async def test_a_full_room_comes_back_within_five_seconds_and_not_all_at_once(tmp_path: Path) -> None:
+    config = Config(port=0, state=tmp_path)
+    async with serve(config) as server:
+        config = Config(port=server.port, state=tmp_path)
+        invite = Invite.parse(server.invites["work"])
+        names = [PeerName(f"peer-{number}") for number in range(100)]
+        clients = [SignalingClient(invite, name=name, announce=announcement()) for name in names]
+        await asyncio.gather(*(client.connect() for client in clients))
+        await until(lambda: all(len(client.peers) == 99 for client in clients))
+    await until(lambda: not any(client.connected for client in clients))
+    back: list[int] = []
+    async with serve(config) as server:
+
+        def all_back() -> bool:
+            back.append(len(server.hub.clients))
+            return all(client.connected and client.settled for client in clients)
+
+        await until(all_back, seconds=5)
+        assert len(set(back)) > 5  # they came a few at a time
+        await asyncio.gather(*(client.close() for client in clients))
+
+
 async def test_a_new_room_of_the_same_name_is_final() -> None:
     async with serve(Config(port=0)) as server:
         client = SignalingClient(Invite.parse(server.invites["all"]), name=PeerName("ada"), announce=announcement())
