@@ -7,6 +7,8 @@ import pytest
 from processes import Room, mesh, results, until
 from streams import Stream, pipeline, worker
 
+from mesh import Peer
+
 NUMBERS = range(1000)
 RATHER_BEA = {"labels": {"name": "bea"}}
 DOUBLE = {"id": "double", "node_type": "Multiply", "params": {"factor": 2}, "prefers": RATHER_BEA}
@@ -52,3 +54,19 @@ def test_a_stream_outlives_the_server_and_then_a_worker(room: Room, tmp_path: Pa
     until(lambda: room.clients() == len(room.workers), seconds=5)
     again = mesh("run", path, "--join", room.invites["submit"], "--input", "[1, 2, 3]")
     assert results(again) == [3, 5, 7]
+
+
+async def test_a_driver_begins_a_run_while_the_server_is_away(room: Room) -> None:
+    """It has links to both workers, and they have none to each other."""
+    for name, engine in (("ada", "wrtc"), ("bea", "aiortc")):
+        room.worker(name, "--engine", engine)
+    nodes = [{**PLUS, "id": name, "placement": {"peer": name}} for name in ("ada", "bea")]
+    async with Peer.join(room.invites["submit"]) as peer:
+        for node in nodes:
+            alone = peer.run({"version": "v1", "nodes": [node]}, [1])
+            assert [result.value async for result in alone] == [2]
+        room.server.kill()
+        both = peer.run({"version": "v1", "nodes": nodes, "connections": [{"from": "ada", "to": "bea"}]}, range(100))
+        assert [result.value async for result in both] == [number + 2 for number in range(100)]
+    assert both.receipt is not None
+    assert both.receipt["link_bytes"]["ada->bea"] > 0
