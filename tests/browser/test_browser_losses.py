@@ -115,6 +115,25 @@ def test_a_tab_drives_on_when_the_server_and_then_a_worker_are_killed(context: B
         room.close()
 
 
+def test_a_tab_that_drives_moves_the_nodes_of_a_worker_that_drains(context: BrowserContext, room: Room) -> None:
+    tab = Tab(context.new_page(), room.url, room.invites["all"], name="tab")
+    ada = room.worker("ada", "--label", "role=worker")
+    tab.sees("ada")
+    tab.start(pipeline(SLOW, {**node("count", "Counter"), "placement": WORKER}), NUMBERS)
+    until(lambda: tab.do("count") > 0)
+    room.worker("cleo", "--label", "role=worker")
+    ada.process.send_signal(signal.SIGTERM)
+    outcome = tab.do("outcome")
+    counted = [{"count": count, "value": number} for count, number in enumerate(NUMBERS, 1)]
+    assert [json.loads(result) for result in outcome["results"]] == counted
+    assert ada.process.wait(20) == 0
+    receipt = outcome["receipt"]
+    assert [epoch["placement"] for epoch in receipt["epochs"]] == [{"slow": ["ada"], "count": ["ada"]}]
+    assert receipt["moves"][-1]["placement"] == {"slow": ["cleo"], "count": ["cleo"]}
+    assert receipt["moves"][-1]["reason"] == "ada drains"
+    assert (receipt["replayed"], receipt["node_ms"]["count"]["count"]) == (0, COUNT)
+
+
 class Chromium:
     """A browser of its own, which can be killed."""
 

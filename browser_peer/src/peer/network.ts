@@ -27,8 +27,11 @@ export interface Receiver {
   suspected(peer: string, reason: string): void;
   /** A link has a connection: a new link, or one that goes on. */
   linked(peer: string): void;
-  /** A peer cannot be reached any more: its link is gone, or it left the room without one. */
-  lost(peer: string, reason: string): void;
+  /**
+   * A peer cannot be reached any more: its link is gone, or it left the room without one. `died`: its process is gone too, as
+   * far as can be known.
+   */
+  lost(peer: string, reason: string, died: boolean): void;
   /** A peer is in the room, perhaps again. */
   joined(peer: string): void;
   peersChanged(): void;
@@ -92,9 +95,9 @@ export class Network {
       onResumed: (link) => receiver.linked(link.peer),
       onLost: (link, reason) => {
         this.unreachable.add(link.peer);
-        this.gone.delete(link.peer);
         this.measure();
-        receiver.lost(link.peer, reason);
+        const died = this.gone.delete(link.peer) || !this.signaling.connected;
+        receiver.lost(link.peer, reason, died);
       },
       onLink: (link) => {
         this.unreachable.delete(link.peer);
@@ -186,8 +189,9 @@ export class Network {
   private presence(here: readonly PeerRecord[], left: readonly { peer: string; reason: string }[]): void {
     this.options.receiver.peersChanged();
     for (const { peer, reason } of left) {
-      if (this.links.existing(peer) === null) this.options.receiver.lost(peer, `it left the room (${reason})`);
-      else if (reason === SOCKET_CLOSED) {
+      const died = reason === SOCKET_CLOSED;
+      if (this.links.existing(peer) === null) this.options.receiver.lost(peer, `it left the room (${reason})`, died);
+      else if (died) {
         this.gone.add(peer);
         this.links.left(peer);
       }

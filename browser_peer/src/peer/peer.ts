@@ -163,6 +163,13 @@ export class Peer extends EventTarget implements PeerApi, Home, HostingHome, Rec
     return peer === this.id ? this.name : this.network.nameOf(peer);
   }
 
+  offers(): ReadonlyMap<string, string> {
+    const serving = [...this.peers.values()].filter(({ peer, runtimes }) => runtimes.length > 0 || peer === this.id);
+    const offer = ({ runtimes, types, pyodide, hidden, caps }: PeerRecord) =>
+      JSON.stringify([runtimes, types.map(({ node_type }) => node_type), pyodide, hidden, caps]);
+    return new Map(serving.map((record) => [record.peer, offer(record)]));
+  }
+
   report(run: object): void {
     this.network.signaling.report(run);
   }
@@ -222,8 +229,8 @@ export class Peer extends EventTarget implements PeerApi, Home, HostingHome, Rec
     else this.hosting.state(key, message.epoch, message.body);
   }
 
-  lost(peer: string, reason: string): void {
-    for (const run of this.runs.values()) run.lost(peer, reason);
+  lost(peer: string, reason: string, died: boolean): void {
+    for (const run of this.runs.values()) run.lost(peer, reason, died);
     this.hosting.lost(peer);
   }
 
@@ -244,6 +251,7 @@ export class Peer extends EventTarget implements PeerApi, Home, HostingHome, Rec
     this.peers.clear();
     this.peers.set(this.id, { ...me, ...this.offer() });
     for (const [id, record] of this.network.signaling.peers) this.peers.set(id, record);
+    for (const run of this.runs.values()) run.moves.reconsider();
     this.dispatchEvent(new CustomEvent("peers"));
   }
 

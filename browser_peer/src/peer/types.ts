@@ -60,6 +60,13 @@ export interface EpochRecord {
   placement: Record<string, string[]>;
 }
 
+/** Nodes that moved while their epoch went on: who runs what from that seq on, by name. */
+export interface MoveRecord {
+  from_seq: number;
+  reason: string;
+  placement: Record<string, string[]>;
+}
+
 /** A part of a run is absent: `nodes` need another peer that can run them. */
 export interface Trouble {
   reason: string;
@@ -94,6 +101,7 @@ export interface Receipt {
   replayed: number;
   duplicates_dropped: number;
   epochs: EpochRecord[];
+  moves: MoveRecord[];
   execution_order: string[];
   node_ms: Record<string, NodeTimes>;
   link_bytes: Record<string, number>;
@@ -106,7 +114,7 @@ export interface RunOptions {
   signal?: AbortSignal;
   pins?: Record<string, string>;
   onProgress?: (progress: RunProgress) => void;
-  /** The run goes by this plan from now on: once at its start, and again after each loss. */
+  /** The run goes by this plan from now on: once at its start, and again after each loss and each move. */
   onPlan?: (planned: { graph: Graph; plan: Plan }) => void;
   onFailure?: (failure: ItemFailure) => void;
 }

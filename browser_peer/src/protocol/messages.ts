@@ -27,13 +27,15 @@ export type Part = Epoch & {
 
 /** What a run's driver and its workers say to one another. */
 export type RunMessage =
-  | (Epoch & { type: "START" | "ERROR" | "CHECKPOINT" | "STEP"; body: Body })
+  | (Epoch & { type: "START" | "ERROR" | "CHECKPOINT"; body: Body })
+  | (Epoch & { type: "STEP"; body: Body })
   | (Epoch & { type: "PREPARE"; body: Body })
   | (Epoch & { type: "CUT"; body: Body })
   | (Epoch & { type: "STATE"; body: Body })
   | (Epoch & { type: "UNREACHABLE"; peer: string })
   | (Epoch & { type: "READY" })
-  | (Epoch & { type: "REFUSED" | "FAILED" | "LEAVING"; text: string })
+  | (Epoch & { type: "REFUSED" | "FAILED"; text: string })
+  | (Epoch & { type: "LEAVING"; text: string })
   | (Epoch & { type: "STOP"; text: string })
   | (Epoch & { type: "CREDIT"; edge: number; seq: number; amount: number })
   | (Run & { type: "STATS" })
@@ -167,6 +169,33 @@ export function readCheckpoint(body: Body): [string, number, Uint8Array | null, 
     throw new ProtocolError("bad-message", "a checkpoint needs node, seq, state and fault");
   }
   return [node, seq, state, fault];
+}
+
+export type Stage = "prepared" | "cut" | "through";
+
+/** How far a worker is with a move, or what it has against it. */
+export interface StepSaid {
+  move: number;
+  stage: Stage;
+  fault: string;
+}
+
+export function readStep(body: Body): StepSaid {
+  const [move, stage, fault] = ["move", "stage", "fault"].map((name) => field(body, name));
+  const known = stage === "prepared" || stage === "cut" || stage === "through";
+  if (!isNumber(move) || !known || typeof fault !== "string") {
+    throw new ProtocolError("bad-message", "a step needs move, stage and fault");
+  }
+  return { move, stage, fault };
+}
+
+/** Node, state and fault of a STATE. */
+export function readState(body: Body): [string, Uint8Array | null, string] {
+  const [node, state, fault] = ["node", "state", "fault"].map((name) => field(body, name));
+  if (typeof node !== "string" || !(state === null || state instanceof Uint8Array) || typeof fault !== "string") {
+    throw new ProtocolError("bad-message", "a state needs node, state and fault");
+  }
+  return [node, state, fault];
 }
 
 export function readStats(body: Body): WorkerStats {

@@ -98,8 +98,9 @@ export class Driver {
   private held: { seq: number; flags: number; payload: Uint8Array | null }[] = [];
   /** Of an earlier epoch, with the rest of a seq of which some may be out. */
   private committed: Inbox | undefined;
-  /** The seq whose results come out now, how many of it did, and how many of it this epoch made. */
-  private turn = 0;
+  /** The seq whose results come out now. */
+  turn = 0;
+  /** How many of it did, and how many of it this epoch made. */
   private parts = 0;
   private heard = 0;
   /** Of which the result is out; undefined if that is of an earlier epoch. */

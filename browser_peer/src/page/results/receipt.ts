@@ -1,6 +1,6 @@
 /** What a run says of itself at its end. */
 
-import type { EpochRecord, Receipt } from "../../peer/types";
+import type { EpochRecord, MoveRecord, Receipt } from "../../peer/types";
 import { type Child, figures, h } from "../../ui/dom";
 import { copyButton } from "../../ui/invite";
 import { bytes, count, duration, plural } from "../../ui/numbers";
@@ -22,6 +22,7 @@ export function receiptElement(receipt: Receipt, slots: Slots): HTMLElement {
     h("p", { class: "sentence" }, sentence(receipt)),
     figures(counts(receipt)),
     ...receipt.epochs.map((epoch, index) => epochLine(epoch, receipt.epochs[index - 1], slots)),
+    ...receipt.moves.map((move) => moveLine(move, slots)),
     h("div", { class: "measures" }, nodeTable(receipt), linkTable(receipt, slots)),
   );
 }
@@ -62,6 +63,17 @@ function epochLine(epoch: EpochRecord, before: EpochRecord | undefined, slots: S
     h("span", { class: "muted" }, `epoch ${epoch.epoch}: `),
     before ? h("span", { class: "danger" }, `${epoch.reason}; `) : null,
     ...(nodes.length > 0 ? nodes : ["every node stays where it was"]),
+  );
+}
+
+/** Nodes that moved within an epoch. */
+function moveLine({ from_seq, reason, placement }: MoveRecord, slots: Slots): HTMLElement {
+  const nodes = Object.entries(placement).map(([node, names]) => placed(node, names, "on", slots));
+  return h(
+    "p",
+    { class: "epoch" },
+    h("span", { class: "muted" }, `from seq ${count(from_seq)}, ${reason}: `),
+    ...nodes,
   );
 }
 

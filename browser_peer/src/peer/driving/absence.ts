@@ -21,7 +21,10 @@ export class Absence {
   private epoch: Epoch | undefined;
   private readonly silent = new Map<string, string>();
   private readonly gone = new Set<string>();
-  private apart: [string, string][] = [];
+  /** Of those who are gone, whose process is gone too. */
+  private readonly died = new Set<string>();
+  /** Pairs that have no link to one another. */
+  apart: [string, string][] = [];
 
   constructor(private readonly changed: () => void) {}
 
@@ -31,13 +34,14 @@ export class Absence {
     this.loss = "";
   }
 
-  /** For the next plan. */
-  get absent(): Absent {
-    return { without: this.peers, apart: this.apart };
-  }
-
+  /** Who is left out of the next plan. */
   get peers(): string[] {
     return [...this.silent.keys(), ...this.gone];
+  }
+
+  /** Absent, and perhaps not for good. */
+  get reachable(): string[] {
+    return this.peers.filter((peer) => !this.died.has(peer));
   }
 
   /** Which worker of the present epoch is silent; empty: none. */
@@ -55,10 +59,11 @@ export class Absence {
   }
 
   /** Its link is gone, or as good as gone for this run. */
-  lost(peer: string, reason: string): void {
+  lost(peer: string, reason: string, died = false): void {
     const works = this.works(peer);
     if (!this.silent.delete(peer) && !works) return; // nobody of this run
     this.gone.add(peer);
+    if (died) this.died.add(peer);
     if (works) this.lose(`${this.name(peer)} was lost: ${reason}`);
   }
 
@@ -84,6 +89,7 @@ export class Absence {
   /** It is in the room, perhaps again, so that a link to it may be tried. */
   joined(peer: string): void {
     this.gone.delete(peer);
+    this.died.delete(peer);
     this.apart = this.apart.filter((pair) => !pair.includes(peer));
   }
 

@@ -6,7 +6,7 @@ import limits from "../../generated/limits.json";
 import type { RunMessage as Message } from "../../protocol/messages";
 import type { OnError } from "../../run/driver";
 import type { Resumption } from "../../run/events";
-import type { Graph, Plan } from "../../run/graph";
+import type { Graph, Plan, PlanStep } from "../../run/graph";
 import { Placement } from "../../run/placement";
 import type { Runtimes } from "../host";
 import { type Ends, type Outside, type RunKey, Site } from "../site";
@@ -29,7 +29,7 @@ export interface Home {
 }
 
 /** The run. */
-export interface Owner extends Ends, Outside {
+export interface Owner {
   /** All workers can be reached now. */
   linked(): void;
   readonly absence: Absence;
@@ -45,6 +45,8 @@ export interface EpochOptions {
   resumption: Resumption;
   onError: OnError;
   owner: Owner;
+  /** Where goes what this peer's own part says. */
+  ends: Ends & Outside;
   before: Epoch | undefined;
 }
 
@@ -52,19 +54,21 @@ export class Epoch {
   readonly number: number;
   readonly reason: string;
   readonly placement: Placement;
-  readonly workers: ReadonlySet<string>;
+  readonly workers: Set<string>;
   /** Every peer of the epoch by its id, as they were when it began: a peer that left has no name any more. */
-  readonly names: ReadonlyMap<string, string>;
+  readonly names: Map<string, string>;
   readonly site: Site;
+  /** Where each node was at first, by name. */
+  readonly began: Record<string, string[]>;
+  private steps: PlanStep[];
   private readonly ready = new Map<string, Deferred<void>>();
-  private late: ReturnType<typeof setTimeout> | undefined;
   private closed = false;
 
   constructor(
     private readonly home: Home,
     private readonly options: EpochOptions,
   ) {
-    const { key, graph, plan, resumption, owner, before } = options;
+    const { key, graph, plan, resumption, ends, before } = options;
     this.number = plan.epoch;
     this.reason = options.reason;
     this.placement = Placement.fromPlan(graph, home.id, plan);
@@ -73,8 +77,7 @@ export class Epoch {
       ...Array.from(this.workers, (peer) => [peer, home.nameOf(peer)] as const),
       [home.id, DRIVER],
     ]);
-    for (const worker of this.workers) this.ready.set(worker, new Deferred());
-    for (const { promise } of this.ready.values()) promise.catch(() => undefined); // one may be refused after another
+    this.steps = plan.steps;
     this.site = new Site({
       key,
       epoch: this.number,
@@ -82,17 +85,18 @@ export class Epoch {
       placement: this.placement,
       me: home.id,
       runtimes: home.runtimes,
-      outside: owner,
-      ends: owner,
+      outside: ends,
+      ends,
       resumption,
       before: before?.site,
     });
+    this.began = this.seats();
   }
 
   /** All parts at once; rejects where one of them cannot be set up. */
   async setUp(): Promise<void> {
     await Promise.all([this.site.host.setup(), this.startWorkers()]);
-    void this.linkToSpares();
+    if (!this.closed) void this.linkToSpares();
   }
 
   /** One after the other, not to disturb the run, and whoever cannot be linked to is no spare. */
@@ -101,41 +105,42 @@ export class Epoch {
     for (const peer of spares(this.options.plan.why, known)) await this.home.linkTo(peer).catch(() => undefined);
   }
 
-  /** START, and every worker's READY. */
+  /** Of all workers at once. */
   private async startWorkers(): Promise<void> {
     await Promise.all(Array.from(this.workers, (worker) => this.link(worker)));
     if (this.closed) return;
     this.options.owner.linked();
-    for (const worker of this.workers) this.start(worker);
-    this.late = setTimeout(() => {
-      const refusal = `did not set up its nodes within ${limits.SETUP_TIMEOUT_S} s`;
-      for (const worker of this.workers) this.fail(worker, refusal);
-    }, limits.SETUP_TIMEOUT_S * 1000);
-    await Promise.all(Array.from(this.ready.values(), ({ promise }) => promise)).finally(() => clearTimeout(this.late));
+    await Promise.all(Array.from(this.workers, (worker) => this.start(worker)));
   }
 
-  /** Who cannot be linked to after a loss is most likely lost too. */
+  /** Who cannot be linked to is as good as lost. */
   private async link(worker: string): Promise<void> {
     try {
       await this.home.linkTo(worker);
     } catch (error) {
-      if (this.number === 1 || !(error instanceof LinkError)) throw error;
+      if (!(error instanceof LinkError)) throw error;
       if (!this.closed) this.options.owner.absence.lost(worker, error.message);
     }
   }
 
-  private start(worker: string): void {
-    const { graph, plan, onError, resumption } = this.options;
+  /** START, and its READY. */
+  private async start(worker: string): Promise<void> {
+    const ready = new Deferred<void>();
+    this.ready.set(worker, ready);
+    const { graph, onError, resumption } = this.options;
     const mine = new Set(this.nodesOn([worker]));
     const body = {
       graph,
-      plan: { epoch: this.number, steps: plan.steps },
+      plan: { epoch: this.number, steps: this.steps },
       names: Object.fromEntries(this.names),
       on_error: onError,
       from_seq: resumption.firstSeq,
       states: Object.fromEntries([...resumption.states].filter(([node]) => mine.has(node))),
     };
     this.home.post(worker, { type: "START", ...this.address(), body });
+    const refusal = `did not set up its nodes within ${limits.SETUP_TIMEOUT_S} s`;
+    const late = setTimeout(() => this.fail(worker, refusal), limits.SETUP_TIMEOUT_S * 1e3);
+    await ready.promise.finally(() => clearTimeout(late));
   }
 
   /** What a worker says of its part; throws where it is none of its to send. */
@@ -163,6 +168,44 @@ export class Epoch {
     this.ready.get(worker)?.reject(new RunError(`${this.names.get(worker)} ${why}`));
   }
 
+  // A planned move
+
+  /** The places of the nodes now, as a step of a plan has them. */
+  get nodes(): PlanStep["nodes"] {
+    return this.steps.at(-1)!.nodes;
+  }
+
+  /** The plan as it is now. */
+  get plan(): Plan {
+    return { ...this.options.plan, steps: this.steps };
+  }
+
+  /** A new step has begun; for who comes later it is the only one. */
+  stepped(nodes: PlanStep["nodes"]): void {
+    this.steps = [{ from_seq: 0, nodes }];
+  }
+
+  /** A worker gets a part, without nodes as yet; rejects where that fails. */
+  async admit(worker: string): Promise<void> {
+    await this.home.linkTo(worker);
+    this.workers.add(worker);
+    this.names.set(worker, this.home.nameOf(worker));
+    await this.start(worker);
+  }
+
+  /** They have no part any more. */
+  dismiss(workers: readonly string[], text: string): void {
+    this.stop(workers, text);
+    for (const worker of workers) this.workers.delete(worker);
+  }
+
+  /** It cannot go on. */
+  lose(reason: string): void {
+    this.options.owner.absence.lose(reason);
+  }
+
+  // Its end
+
   /** Frees what these workers hold of the run. */
   stop(workers: Iterable<string>, text: string): void {
     for (const worker of workers) this.home.post(worker, { type: "STOP", ...this.address(), text });
@@ -171,7 +214,7 @@ export class Epoch {
   /** Ends this peer's own part. */
   close(): void {
     this.closed = true;
-    clearTimeout(this.late);
+    for (const ready of this.ready.values()) ready.resolve(); // nobody waits for them any more
     this.site.close();
     this.home.learn(this.site.host.costs());
   }
@@ -193,7 +236,7 @@ export class Epoch {
 
   /** The names of the peers that run each node. */
   seats(): Record<string, string[]> {
-    const places = Object.entries(this.options.plan.steps.at(-1)!.nodes);
+    const places = Object.entries(this.nodes);
     return Object.fromEntries(places.map(([node, { on }]) => [node, on.map(({ peer }) => this.names.get(peer)!)]));
   }
 }

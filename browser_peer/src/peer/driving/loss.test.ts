@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { LinkError } from "../../errors";
 import limits from "../../generated/limits.json";
 import type { Receipt, RunProgress } from "../types";
 import type { Run } from "./run";
@@ -113,6 +114,28 @@ it("and ends after 30 s with the name of who was lost, though its source waits",
   await vi.advanceTimersByTimeAsync((limits.REPLACEMENT_TIMEOUT_S + 2) * 1e3);
   await ended;
   expect((await run.receipt).status).toBe("failed");
+});
+
+it("who cannot be linked to at the start is as good as lost, and is called while nobody else fits", async () => {
+  const linkTo = me.linkTo.bind(me);
+  let calls = 0;
+  me.linkTo = async (peer) => {
+    calls += 1;
+    if (peer === "ada") throw new LinkError("ice", "no path to it");
+    return linkTo(peer);
+  };
+  const run = me.start({ double: ["ada", "bea"] }, ITEMS);
+  expect(await bytes(run)).toEqual(ITEMS.map((item) => item * 2));
+  expect((await run.receipt).epochs[1]).toMatchObject({ reason: "ada was lost: ice: no path to it" });
+  calls = 0;
+  const alone = me.start({ double: ["ada"] }, ITEMS);
+  const found = bytes(alone);
+  await vi.waitFor(() => expect(calls).toBeGreaterThan(1));
+  me.linkTo = async (peer) => {
+    await linkTo(peer);
+    alone.absence.linked(peer);
+  };
+  expect(await found).toEqual(ITEMS.map((item) => item * 2));
 });
 
 it("a second loss while it is set up anew begins another epoch", async () => {

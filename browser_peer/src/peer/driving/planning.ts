@@ -19,9 +19,14 @@ const PASSING = [ManifestFaults, PlanRefused, SignalingError];
 export interface Trouble {
   reason(): string;
   nodes(): string[];
+  /** Calls the absent, who may be reachable again. */
+  call(): void;
 }
 
-/** Waits for somebody who fits; undefined where meanwhile the trouble is over. Rejects with RunError where nobody comes. */
+/**
+ * Waits for somebody who fits, and calls the absent meanwhile; undefined where the trouble is over before. Rejects with
+ * RunError where nobody comes.
+ */
 export async function planAnew(ask: () => Promise<Planned>, trouble: Trouble): Promise<Planned | undefined> {
   const deadline = performance.now() + limits.REPLACEMENT_TIMEOUT_S * 1e3;
   for (let reason = trouble.reason(); reason !== ""; reason = trouble.reason()) {
@@ -34,6 +39,7 @@ export async function planAnew(ask: () => Promise<Planned>, trouble: Trouble): P
         const nodes = trouble.nodes().join(", ");
         throw new RunError(`${reason}; ${waited} what it ran (${nodes}): ${(error as Error).message}`);
       }
+      trouble.call();
     }
     await new Promise((resolve) => setTimeout(resolve, limits.REPLAN_INTERVAL_S * 1e3));
   }

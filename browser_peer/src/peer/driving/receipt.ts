@@ -4,7 +4,7 @@ import type { WorkerStats } from "../../protocol/messages";
 import type { Counts } from "../../run/driver";
 import type { Graph } from "../../run/graph";
 import { summaries } from "../host";
-import type { EpochRecord, ItemFailure, NodeTimes, Receipt, RunProgress } from "../types";
+import type { EpochRecord, ItemFailure, MoveRecord, NodeTimes, Receipt, RunProgress } from "../types";
 import type { Epoch } from "./epoch";
 
 /** A run as it stands; `graph` is there once there is a plan. */
@@ -21,6 +21,7 @@ export interface Account {
   epochs: readonly Epoch[];
   counts: Readonly<Counts>;
   told: Iterable<WorkerStats>;
+  moved: MoveRecord[];
   failures: ItemFailure[];
   elapsedMs: number;
 }
@@ -62,7 +63,7 @@ export function reportOf(run: Account): object {
   };
 }
 
-/** The contract's form of a run that is over, and `dropped`, `errors` and perhaps `reason`. */
+/** The contract's form of a run that is over, and `dropped`, `moves`, `errors` and perhaps `reason`. */
 export function receiptOf(run: Account): Receipt {
   const { items_in, results_out, done, filtered, failed, dropped, replayed, duplicates_dropped } = run.counts;
   return {
@@ -75,6 +76,7 @@ export function receiptOf(run: Account): Receipt {
     replayed,
     duplicates_dropped,
     epochs: run.epochs.map(recordOf),
+    moves: run.moved,
     execution_order: run.graph?.order ?? [],
     node_ms: nodeMs(run),
     link_bytes: linkBytes(run),
@@ -84,7 +86,7 @@ export function receiptOf(run: Account): Receipt {
 }
 
 function recordOf(epoch: Epoch): EpochRecord {
-  return { epoch: epoch.number, reason: epoch.reason, placement: epoch.seats() };
+  return { epoch: epoch.number, reason: epoch.reason, placement: epoch.began };
 }
 
 /**

@@ -1,5 +1,4 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { LinkError } from "../../errors";
 import { NodeError } from "../../runtimes/base";
 import { bytes, Mesh, type Peer, type Work } from "./testing";
 
@@ -81,8 +80,6 @@ describe("a run", () => {
     await expect(bytes(me.start({ double: "ada" }, [1]))).rejects.toThrow("me's grant does not let it submit runs");
     me.can = ["submit"];
     await expect(bytes(me.start({ other: "ada" }, [1]))).rejects.toThrow("ada does not offer other in wasm");
-    me.linkTo = () => Promise.reject(new LinkError("ice", "no link to ada"));
-    await expect(bytes(me.start({ double: "ada" }, [1]))).rejects.toThrow("no link to ada");
   });
 
   it("passes on why there is no plan", async () => {

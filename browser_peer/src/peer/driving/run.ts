@@ -7,19 +7,14 @@
 import { Changes } from "../../deferred";
 import limits from "../../generated/limits.json";
 import { toHex } from "../../protocol/grants";
-import {
-  type RunMessage as Message,
-  readCheckpoint,
-  readError,
-  readStats,
-  type WorkerStats,
-} from "../../protocol/messages";
+import { type RunMessage as Message, readStats, type WorkerStats } from "../../protocol/messages";
 import { type Counts, Driver, type DriverInstruction, type Failure, NO_COUNTS } from "../../run/driver";
-import { BEGINNING, type Frame, type Instruction, type Resumption } from "../../run/events";
+import { BEGINNING, type Resumption } from "../../run/events";
 import { type Graph, type Plan, sameGraph } from "../../run/graph";
 import type { RunKey, Site } from "../site";
 import {
   type ItemFailure,
+  type MoveRecord,
   type Receipt,
   type Result,
   RunError,
@@ -28,7 +23,9 @@ import {
   type RunProgress,
 } from "../types";
 import { Absence, type Absent } from "./absence";
-import { DRIVER, Epoch, type Home as EpochHome, type Owner } from "./epoch";
+import { Epoch, type Home as EpochHome, type Owner } from "./epoch";
+import { Hearing, type Listener } from "./hearing";
+import { type Movable, Moves, type Home as MovesHome } from "./moves";
 import { type Planned, planAnew, type Trouble } from "./planning";
 import { type Account, progressOf, receiptOf, reportOf } from "./receipt";
 import { Stats } from "./stats";
@@ -40,14 +37,14 @@ const PROGRESS_MS = 250;
 export type Items = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
 /** What a run needs of its peer. */
-export interface Home extends EpochHome {
+export interface Home extends EpochHome, MovesHome {
   /** Rejects with ManifestFaults, PlanRefused or SignalingError. */
   plan(manifest: string, pins: Record<string, string>, absent?: Absent): Promise<Planned>;
   report(run: object): void;
   ended(run: Run): void;
 }
 
-export class Run implements RunHandle, Account, Trouble, Owner {
+export class Run implements RunHandle, Account, Trouble, Movable, Listener, Owner {
   readonly id: string;
   readonly key: RunKey;
   readonly planned: Promise<Planned>;
@@ -59,13 +56,15 @@ export class Run implements RunHandle, Account, Trouble, Owner {
   error: Error | undefined;
   name = "";
   graph: Graph | undefined;
-  private driver: Driver | undefined;
+  driver: Driver | undefined;
   readonly epochs: Epoch[] = [];
   private readonly stats: Stats;
   /** The present epoch is set up; until then nothing of the run moves. */
   private stands = false;
   private result: Result | undefined;
   private readonly changes = new Changes();
+  readonly moves: Moves;
+  private readonly hearing = new Hearing(this);
   readonly absence = new Absence(() => this.changes.happen());
   private closed = false;
 
@@ -78,6 +77,7 @@ export class Run implements RunHandle, Account, Trouble, Owner {
     this.id = toHex(crypto.getRandomValues(new Uint8Array(6)));
     this.key = { driver: home.id, run: this.id };
     this.stats = new Stats(this.key, (peer, message) => home.post(peer, message));
+    this.moves = new Moves(home, this);
     this.planned = home.plan(manifest, options.pins ?? {});
     this.planned.catch(() => {}); // whoever iterates gets the error as well
     options.signal?.addEventListener("abort", () => this.cancel(), { once: true });
@@ -118,6 +118,7 @@ export class Run implements RunHandle, Account, Trouble, Owner {
       await this.prepare();
       this.enter("running", "");
       if (!this.over) void this.feed();
+      void this.moves.watch();
       while (!this.over) await (this.reason() ? this.recover() : this.changes.happened);
     } catch (error) {
       this.end("failed", asError(error));
@@ -143,6 +144,7 @@ export class Run implements RunHandle, Account, Trouble, Owner {
   /** Nothing moves from here on, until it is set up. */
   private nextEpoch(plan: Plan, reason: string, resumption: Resumption): Epoch {
     this.stands = false;
+    this.moves.interrupted();
     const numbered = { ...plan, epoch: this.epochs.length + 1 };
     const epoch = new Epoch(this.home, {
       key: this.key,
@@ -152,6 +154,7 @@ export class Run implements RunHandle, Account, Trouble, Owner {
       resumption,
       onError: this.options.onError ?? "stop",
       owner: this,
+      ends: this.hearing,
       before: this.epoch,
     });
     this.epochs.push(epoch);
@@ -173,6 +176,7 @@ export class Run implements RunHandle, Account, Trouble, Owner {
       return;
     }
     this.stands = true;
+    this.moves.began();
     this.carryOut(this.driver!.resume(epoch.placement));
     this.tell();
   }
@@ -194,13 +198,16 @@ export class Run implements RunHandle, Account, Trouble, Owner {
     return this.epoch!.nodesOn(this.absence.peers);
   }
 
+  call(): void {
+    for (const peer of this.absence.reachable) this.home.linkTo(peer).catch(() => undefined); // then it is as it was
+  }
+
   /** A new epoch without who is absent. The present one goes on until there is a plan, as far as it can. */
   private async recover(): Promise<void> {
     const [driver, before] = [this.driver!, this.epoch!];
     if (driver.fault) throw new RunError(`${this.absence.loss}; ${driver.fault}, so the run cannot go on`);
     this.tell();
-    const ask = () => this.home.plan(this.manifest, this.options.pins ?? {}, this.absence.absent);
-    const planned = await this.unlessOver(planAnew(ask, this));
+    const planned = await this.unlessOver(planAnew(() => this.planWith({}, []), this));
     const reason = this.reason();
     if (planned === undefined || reason === "") return;
     if (!sameGraph(planned.graph, this.graph!)) {
@@ -213,6 +220,29 @@ export class Run implements RunHandle, Account, Trouble, Owner {
     before.close();
     await this.setUp(epoch);
   }
+
+  // What its moves need
+
+  /** A plan without who is absent. */
+  planWith(pins: Record<string, string>, without: Iterable<string>): Promise<Planned> {
+    const absent = { without: [...this.absence.peers, ...without], apart: this.absence.apart };
+    return this.home.plan(this.manifest, { ...pins, ...this.options.pins }, absent);
+  }
+
+  get standing(): Epoch | undefined {
+    return this.stands && !this.over ? this.epoch : undefined;
+  }
+
+  stepped(): void {
+    this.options.onPlan?.({ graph: this.graph!, plan: this.epoch!.plan });
+  }
+
+  leave(workers: string[], reason: string): void {
+    this.stats.ask(workers);
+    this.epoch!.dismiss(workers, reason);
+  }
+
+  // Items
 
   /** Admits items until there are no more; what their source throws ends the run. */
   private async feed(): Promise<void> {
@@ -267,7 +297,7 @@ export class Run implements RunHandle, Account, Trouble, Owner {
     return this.epoch?.site;
   }
 
-  private get over(): boolean {
+  get over(): boolean {
     return this.state === "done" || this.state === "failed" || this.state === "cancelled";
   }
 
@@ -283,6 +313,7 @@ export class Run implements RunHandle, Account, Trouble, Owner {
     this.state = state;
     this.detail = error?.message ?? "";
     this.error = error;
+    this.moves.interrupted();
     this.changes.happen();
   }
 
@@ -293,11 +324,11 @@ export class Run implements RunHandle, Account, Trouble, Owner {
 
   // What the engines want done
 
-  private carryOut(instructions: readonly DriverInstruction[]): void {
+  carryOut(instructions: readonly DriverInstruction[]): void {
     for (const instruction of instructions) {
       switch (instruction.do) {
         case "result":
-          this.result = instruction;
+          if (!this.over) this.result = instruction; // what the engine still has at a bad end stays there
           break;
         case "seqFailed":
           this.itemError(instruction.error);
@@ -311,6 +342,7 @@ export class Run implements RunHandle, Account, Trouble, Owner {
           this.epoch!.site.execute([instruction]);
       }
     }
+    this.moves.resultsCame();
     this.changes.happen();
   }
 
@@ -322,38 +354,12 @@ export class Run implements RunHandle, Account, Trouble, Owner {
   }
 
   /** An event of the present epoch, once that is set up. */
-  private proceed(event: (driver: Driver) => DriverInstruction[]): void {
+  proceed(event: (driver: Driver) => readonly DriverInstruction[]): void {
     if (this.stands) this.carryOut(event(this.driver!));
-  }
-
-  // What this peer's own part says
-
-  frame(frame: Frame): void {
-    this.proceed((driver) => driver.frame(frame));
-  }
-
-  credit(edge: number, seq: number, bytes: number): void {
-    this.proceed((driver) => driver.credit(edge, seq, bytes));
   }
 
   post(to: string, message: Message): void {
     this.home.post(to, message);
-  }
-
-  itemFailed(_: Site, { node, seq, kind, cause }: Extract<Instruction, { do: "error" }>): void {
-    this.proceed((driver) => driver.error(node, seq, kind, cause, DRIVER));
-  }
-
-  stateSaved(_: Site, { node, seq, state, fault }: Extract<Instruction, { do: "checkpoint" }>): void {
-    this.proceed((driver) => driver.checkpoint(node, seq, state, fault));
-  }
-
-  /** A run that a tab drives makes no planned moves, so nothing is handed over to it. */
-  handedOver(): void {}
-  through(): void {}
-
-  runFailed(_: Site, reason: string): void {
-    this.proceed((driver) => driver.fail(reason));
   }
 
   // What the workers say
@@ -367,25 +373,9 @@ export class Run implements RunHandle, Account, Trouble, Owner {
       return;
     }
     if (this.over || ("epoch" in message && message.epoch !== epoch.number)) return;
-    if (!epoch.workers.has(sender)) throw new Error(`${sender} has no part in run ${this.id}`);
-    switch (message.type) {
-      case "ERROR":
-        this.proceed((driver) => driver.error(...readError(message.body), epoch.names.get(sender)!));
-        break;
-      case "CHECKPOINT":
-        this.proceed((driver) => driver.checkpoint(...readCheckpoint(message.body)));
-        break;
-      case "LEAVING": // it waits for its nodes to end, up to its limit
-        break;
-      case "FAILED":
-        this.proceed((driver) => driver.fail(message.text));
-        break;
-      case "UNREACHABLE":
-        this.unlinked(epoch, sender, message.peer);
-        break;
-      default:
-        epoch.receive(sender, message);
-    }
+    if (!epoch.names.has(sender)) throw new Error(`${sender} has no part in run ${this.id}`);
+    if (message.type === "UNREACHABLE") this.unlinked(epoch, sender, message.peer);
+    else this.hearing.receive(epoch, sender, message);
   }
 
   /** Two workers have no link any more: one of them is lost, as we shall notice, or the next plan parts them. */
@@ -395,16 +385,20 @@ export class Run implements RunHandle, Account, Trouble, Owner {
   }
 
   /** Its link is gone. */
-  lost(peer: string, reason: string): void {
+  lost(peer: string, reason: string, died: boolean): void {
     if (this.epoch?.workers.has(peer)) this.stats.lose(peer, this.epochs);
     this.stats.forget(peer);
-    this.absence.lost(peer, reason);
+    this.absence.lost(peer, reason, died);
   }
 
   // What it says of itself
 
   get counts(): Readonly<Counts> {
     return this.driver?.counts ?? NO_COUNTS;
+  }
+
+  get moved(): MoveRecord[] {
+    return this.moves.made;
   }
 
   get told(): Iterable<WorkerStats> {

@@ -29,7 +29,7 @@ export class Stats {
 
   /** A worker's answer; throws ProtocolError where it had no part in the epoch that it names. */
   take(sender: string, stats: WorkerStats, epochs: readonly Epoch[]): void {
-    if (!epochs.some((epoch) => epoch.number === stats.since && epoch.workers.has(sender))) {
+    if (!epochs.some((epoch) => epoch.number === stats.since && epoch.names.has(sender))) {
       throw new ProtocolError("bad-message", `${sender} had no part in epoch ${stats.since} of run ${this.key.run}`);
     }
     this.told.set(`${sender} ${stats.since}`, stats);

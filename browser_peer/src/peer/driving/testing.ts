@@ -101,12 +101,23 @@ export class Peer {
     return peer;
   }
 
-  async plan(_manifest: string, _pins: Record<string, string>, absent?: Absent): Promise<Planned> {
+  /** What it says of the peers; when it changes, so may what is best. */
+  room = new Map<string, string>();
+
+  offers(): ReadonlyMap<string, string> {
+    return this.room;
+  }
+
+  async plan(_manifest: string, pins: Record<string, string>, absent?: Absent): Promise<Planned> {
     const free = (peer: string) => this.mesh.peers.has(peer) && !absent?.without.includes(peer);
-    const places = Object.entries(this.places).map(([node, peers]) => [node, peers.find(free)] as const);
+    const choices = (node: string, peers: string[]) => (pins[node] === undefined ? peers : [pins[node]]);
+    const places = Object.entries(this.places).map(([node, peers]) => [node, choices(node, peers).find(free)] as const);
     const homeless = places.find(([, peer]) => peer === undefined);
     if (homeless) throw new PlanRefused(`nobody can run ${homeless[0]}`, []);
-    return chain(Object.fromEntries(places) as Record<string, string>);
+    const planned = chain(Object.fromEntries(places) as Record<string, string>);
+    const ranks = places.map(([node, peer]) => this.places[node]!.indexOf(peer!));
+    planned.plan.latency_ms = 1 + Math.max(...ranks); // the first of a list is the best
+    return planned;
   }
 
   async linkTo(peer: string): Promise<void> {
@@ -130,7 +141,7 @@ export class Peer {
   }
 
   lost(peer: string): void {
-    this.run?.lost(peer, "it is silent");
+    this.run?.lost(peer, "it is silent", true);
     this.hosting.lost(peer);
   }
 
@@ -152,6 +163,15 @@ export class Peer {
         break;
       case "STATS":
         this.hosting.stats(key);
+        break;
+      case "PREPARE":
+        void this.hosting.prepare(key, message.epoch, message.body);
+        break;
+      case "CUT":
+        this.hosting.cut(key, message.epoch, message.body);
+        break;
+      case "STATE":
+        this.hosting.state(key, message.epoch, message.body);
         break;
       case "CREDIT":
         this.hosting.site(key, message.epoch)?.receiveCredit(from, message.edge, message.seq, message.amount);
