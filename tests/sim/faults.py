@@ -41,6 +41,12 @@ def _restart(mesh: "SimulatedMesh", name: str) -> Iterator[None]:
 
 
 @contextmanager
+def _drain(mesh: "SimulatedMesh", name: str) -> Iterator[None]:
+    mesh.drain(name)
+    yield
+
+
+@contextmanager
 def _pause(mesh: "SimulatedMesh", name: str) -> Iterator[None]:
     process = mesh.members[name].process
     process.stop()
@@ -79,6 +85,7 @@ OF_TWO_PEERS: Final[dict[str, Callable[..., AbstractContextManager[None]]]] = {
 OF_A_PEER: Final[dict[str, Callable[..., AbstractContextManager[None]]]] = {
     "crash": _crash,  # kill -9
     "restart": _restart,  # kill -9, and started again
+    "drain": _drain,  # SIGTERM: its nodes are moved away, it ends, and is started again
     "pause": _pause,  # SIGSTOP, and SIGCONT
     "slow peer": _slow_peer,  # computes and sends so much slower
 }

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from unittest.mock import patch
 from zlib import crc32
@@ -27,7 +27,7 @@ from virtual_time import WORLD, Deadlock, Process, VirtualLoop
 import mesh.transport.signaling.client
 from mesh.errors import ItemError, MeshError, SignalingError
 from mesh.ids import PeerName
-from mesh.limits import PART_OVERHEAD_BYTES
+from mesh.limits import DRAIN_TIMEOUT_S, PART_OVERHEAD_BYTES
 from mesh.peer import Machine, Peer, Run
 from mesh.protocol.grants import ENTROPY_BYTES, RIGHTS, RoomKeys
 from mesh.transport.link import Lane
@@ -40,6 +40,7 @@ FREEING_S = 75.0  # after its end, by then it holds nothing anywhere
 SINK_S = 0.5  # that a slow application takes for a result
 CHECK_EVERY = 16  # events
 ACCUSATIONS = ("bad-frame", "bad-record", "bad-message", "out-of-order", "not-proven", "bad-proof", "bad-seal")
+REBOOT_S = 1.0  # after which a worker that ended is back
 ROUNDS = 3  # of cancelling: what ends may begin something else to end well
 
 
@@ -295,6 +296,17 @@ class SimulatedMesh:
         process.kill()
         self.server.died(process)
 
+    def drain(self, name: str) -> None:
+        """As SIGTERM: it ends when its nodes were moved away, or after its patience, and is started again."""
+        member = self.members[name]
+
+        def ended(_: object) -> None:
+            if member.process.alive:
+                self.kill(name)
+            self.loop.call_later(REBOOT_S, self.boot_again, name)
+
+        member.process.start(_drained(member.peer)).add_done_callback(ended)
+
     def boot_again(self, name: str) -> None:
         """A fresh process in the place of the killed one."""
         if not self.members[name].process.alive:
@@ -310,6 +322,13 @@ async def _live(peer: Peer) -> None:
             await asyncio.sleep(1.0)
         else:
             return
+
+
+async def _drained(peer: Peer) -> None:
+    """What ``mesh worker`` does when it is told to end."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(peer.drain(), DRAIN_TIMEOUT_S)
+    await peer.__aexit__(None, None, None)
 
 
 class _Listener(logging.Handler):
