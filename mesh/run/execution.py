@@ -70,7 +70,7 @@ TRANSITIONS: Final = {
 }
 
 GONE: Final = frozenset(("timeout", "trapped", "crashed"))  # kinds of failure after which the instance is closed
-_FREE: Final = frozenset((State.READY, State.HOLDING, State.BROKEN, State.ENDED, State.LEFT))  # no call is under way
+_FREE: Final = (State.READY, State.HOLDING, State.BROKEN, State.ENDED, State.LEFT)  # no call is under way
 
 
 class NodeExecution:

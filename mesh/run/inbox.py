@@ -72,6 +72,8 @@ class Port:
         self._credit_bytes = credit_bytes
         self._strands: dict[Seat, _Strand] = {}
         self._turn = seat.first(first_seq)
+        self._current: _Strand | None = None  # that of the turn, once it was looked up
+        self._owes = False
         self._final: int | None = None
 
     def accept(self, frame: Frame) -> None:
@@ -122,24 +124,29 @@ class Port:
     def forget(self) -> None:
         """Drops the strands from seats that the placement has forgotten."""
         self._strands = {seat: each for seat, each in self._strands.items() if self._placement.knows(seat)}
+        self._current = None
 
     def head(self) -> Frame | None:
         """The frame whose turn it is, if it is there."""
         if not self.queued or self._turn is None:
             return None
-        strand = self._strands.get(self._placement.source(self.edge, self._turn))
-        return strand.frames[0] if strand is not None and strand.frames else None
+        if self._current is None:
+            self._current = self._strands.get(self._placement.source(self.edge, self._turn))
+        return self._current.frames[0] if self._current is not None and self._current.frames else None
 
     def consume(self) -> Frame:
         """Takes the head; its credit is owed from now on."""
-        assert self._turn is not None
-        strand = self._strands[self._placement.source(self.edge, self._turn)]
+        if self._current is None:
+            self.head()
+        strand = self._current
+        assert strand is not None
         frame = strand.frames.popleft()
         strand.owed += cost(frame)
         strand.consumed = frame.seq
         self.queued -= 1
+        self._owes = True
         if frame.flags & Flag.END:
-            self._turn = self._seat.first(frame.seq + 1)
+            self._turn, self._current = self._seat.first(frame.seq + 1), None
         return frame
 
     def due(self) -> list[tuple[int, int]]:
@@ -147,9 +154,14 @@ class Port:
 
         Less than a quarter is kept back while there is more of the strand to be consumed.
         """
-        dues = []
+        dues: list[tuple[int, int]] = []
+        if not self._owes:
+            return dues
+        self._owes = False
         for strand in self._strands.values():
-            if strand.owed and not (strand.frames and strand.owed < self._credit_bytes // 4):
+            if strand.frames and strand.owed < self._credit_bytes // 4:
+                self._owes = self._owes or strand.owed > 0
+            elif strand.owed:
                 dues.append((strand.consumed, strand.owed))
                 strand.outstanding -= strand.owed
                 strand.owed = 0

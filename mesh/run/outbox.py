@@ -82,11 +82,10 @@ class Outbox:
 
     def give(self, seq: int, amount: int) -> None:
         """Credit came back on the strand of that seq. Raises ProtocolError for more than is outstanding."""
-        strand = self._strands.get(self._placement.target(self.edge, seq), _Strand())
-        if not 0 <= amount <= strand.outstanding:
-            raise ProtocolError(
-                "bad-message", f"credit of {amount} bytes for edge {self.edge}, {strand.outstanding} are out"
-            )
+        strand = self._strands.get(self._placement.target(self.edge, seq))
+        if strand is None or not 0 <= amount <= strand.outstanding:
+            out = strand.outstanding if strand is not None else 0
+            raise ProtocolError("bad-message", f"credit of {amount} bytes for edge {self.edge}, {out} are out")
         strand.outstanding -= amount
         self._release(strand)
 

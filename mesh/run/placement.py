@@ -46,6 +46,8 @@ class Seat:
 
 def first_of_both(one: Seat, other: Seat, seq: int) -> int | None:
     """The first seq from ``seq`` on that both serve, of two seats that meet; at most ``share`` steps away."""
+    if one.share == other.share == 1 and one.until is other.until is None:
+        return max(seq, one.since, other.since)
     while True:
         first = one.first(seq)
         second = None if first is None else other.first(first)
@@ -66,6 +68,9 @@ class Placement:
         self._graph = graph
         self._end = Seat(NodeId(""), driver, "python")
         self._turns: dict[NodeId, list[tuple[Seat, ...]]] = {node.id: [] for node in graph.nodes}
+        end: list[tuple[Seat, ...]] = [(self._end,)]
+        self._sources = [end if edge.source is None else self._turns[edge.source] for edge in graph.edges]
+        self._targets = [end if edge.target is None else self._turns[edge.target] for edge in graph.edges]
         for since, step in steps:
             self._add(since, step)
 
@@ -115,8 +120,7 @@ class Placement:
 
     def remembers(self, edge: int, seq: int) -> bool:
         """Whether both ends of a seq on an edge are still known."""
-        ends = (self._graph.edges[edge].source, self._graph.edges[edge].target)
-        return all(self._turns[node][0][0].since <= seq for node in ends if node is not None)
+        return max(self._sources[edge][0][0].since, self._targets[edge][0][0].since) <= seq
 
     def knows(self, seat: Seat) -> bool:
         """Whether a seat is one of these."""
@@ -124,21 +128,15 @@ class Placement:
 
     def seat(self, node: NodeId | None, seq: int) -> Seat:
         """Where a seq is served; without a node, at the driver, who sits at both ends of every graph."""
-        if node is None:
-            return self._end
-        turns = self._turns[node]
-        for seats in reversed(turns):
-            if seats[0].since <= seq:
-                return seats[seq % len(seats)]
-        return turns[0][0]
+        return self._end if node is None else _at(self._turns[node], seq)
 
     def source(self, edge: int, seq: int) -> Seat:
         """Who sends a seq on an edge."""
-        return self.seat(self._graph.edges[edge].source, seq)
+        return _at(self._sources[edge], seq)
 
     def target(self, edge: int, seq: int) -> Seat:
         """Who receives a seq on an edge."""
-        return self.seat(self._graph.edges[edge].target, seq)
+        return _at(self._targets[edge], seq)
 
     def strand(self, edge: int, seq: int) -> Strand:
         """The way of a seq on an edge."""
@@ -178,6 +176,14 @@ class Placement:
                 for senders in self._turns[edge.source]:
                     for receivers in self._turns[edge.target]:
                         yield from ((a, b) for a in senders for b in receivers if a.meets(b))
+
+
+def _at(turns: list[tuple[Seat, ...]], seq: int) -> Seat:
+    """Asked several times for every frame, so the last turn is tried first."""
+    seats = turns[-1]
+    if seats[0].since > seq:
+        seats = next((each for each in reversed(turns) if each[0].since <= seq), turns[0])
+    return seats[0] if len(seats) == 1 else seats[seq % len(seats)]
 
 
 def _places(seats: tuple[Seat, ...]) -> list[tuple[PeerId, RuntimeName]]:
