@@ -103,6 +103,7 @@ async def start_worker(name: str, invite: str) -> asyncio.subprocess.Process:
     # The invite goes by the environment: arguments can be read by everybody on the machine.
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "mesh", "worker", "--name", name, "--label", f"demo={name}", "--json"),
+        *("--drain-timeout", "0"),  # with the demo all is over
         env={**os.environ, "MESH_JOIN": invite},
         stdout=asyncio.subprocess.PIPE,
     )

@@ -132,7 +132,8 @@ class Hosting:
         move, nodes, names = (message.body.get(name) for name in ("move", "nodes", "names"))
         fault = ""
         try:
-            self._names[site.key] |= {PeerId(str(peer)): str(name) for peer, name in dict(names or {}).items()}
+            if isinstance(names, dict):
+                self._names[site.key] |= {PeerId(str(peer)): str(name) for peer, name in names.items()}
             coming = site.propose(nodes)
             self._check_types(site.graph, coming)
             await site.host.prepare(coming)

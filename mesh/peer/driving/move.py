@@ -103,10 +103,12 @@ class Move:
             self._epoch.site.cut(since)
 
     async def _all(self, stage: str, who: Collection[PeerId]) -> None:
-        """Until all are so far; raises RunError with what a worker has against it."""
+        """Until all are so far; raises RunError with what a worker has against it, which after the cut is a loss."""
         while not self._fault and set(who) - self._done[stage]:
             await self._change()
         if self._fault:
+            if stage != "prepared":
+                self._epoch.lose(self._fault)
             raise RunError(self._fault)
 
     async def _change(self) -> None:

@@ -109,6 +109,8 @@ class Moves:
                     self._moving = asyncio.create_task(self._reconsider(self._run.epoch))
                     await asyncio.wait([self._moving])
                     self._move = None
+                    if not self._moving.cancelled() and (error := self._moving.exception()) is not None:
+                        self._run.carry_out(self._run.driver.fail(f"internal error: {error!r}"))
                 await asyncio.sleep(MOVE_INTERVAL_S)
         finally:
             self.interrupted()
