@@ -1,10 +1,12 @@
 """The table that ``make faults`` ends with."""
 
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from statistics import median
 
 import pytest
-from streams import Outcomes
+from streams import Drive, Outcomes, Stream
 
 TABLE = pytest.StashKey[Outcomes]()
 
@@ -17,6 +19,20 @@ def pytest_configure(config: pytest.Config) -> None:
 def outcomes(request: pytest.FixtureRequest) -> Outcomes:
     """Where a test writes what became of its streams: by fault and engine."""
     return request.config.stash[TABLE]
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> Iterator[Drive]:
+    """Starts a stream, of a manifest's text; its driver ends with the test."""
+    streams: list[Stream] = []
+
+    def start(text: str, invite: str, *, engine: str, within: Sequence[str] = ()) -> Stream:
+        streams.append(Stream(tmp_path, text, invite, engine=engine, within=within))
+        return streams[-1]
+
+    yield start
+    for stream in streams:
+        stream.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -77,6 +77,7 @@ class Outcome:
     receipt: dict[str, Any]
 
 
+type Drive = Callable[..., "Stream"]  # the fixture
 type Outcomes = dict[tuple[str, str], list[Outcome]]  # of a fault and an engine
 
 
@@ -138,3 +139,8 @@ class Stream:
         """The longest time without a result, after ``since``."""
         times = [since, *(each for each in self.times if each > since)]
         return max(end - begin for begin, end in pairwise(times))
+
+    def close(self) -> None:
+        """Ends the driver, if it is still there."""
+        self.process.kill()
+        self.ends()

@@ -2,11 +2,10 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hosts import Hosts, obstacle
-from streams import COUNT, ENGINES, FIRST, LINE, MIDDLE, Outcomes, Stream, manifest, rather, undisturbed
+from streams import COUNT, ENGINES, FIRST, LINE, MIDDLE, Drive, Outcomes, Stream, manifest, rather, undisturbed
 
 from mesh.limits import REPLACEMENT_TIMEOUT_S, RESUME_TIMEOUT_S, SUSPECT_AFTER_S
 
@@ -27,7 +26,7 @@ def hosts() -> Iterator[Hosts]:
         made.close()
 
 
-def start(hosts: Hosts, folder: Path, engine: str, *, seconds: float, spare: str | None = None) -> Stream:
+def start(hosts: Hosts, drive: Drive, engine: str, *, seconds: float, spare: str | None = None) -> Stream:
     """A stream on its way through ada, bea and ada, and perhaps a spare for a role."""
     for name, role in ROLES.items():
         hosts.worker(name, role, engine=engine)
@@ -35,7 +34,7 @@ def start(hosts: Hosts, folder: Path, engine: str, *, seconds: float, spare: str
         hosts.worker("spare", spare, engine=engine)
     ada, bea = rather(FIRST, "ada"), rather(MIDDLE, "bea")
     text = manifest(LINE, ada, bea, ada, seconds=seconds)
-    stream = Stream(folder, text, hosts.invite, engine=engine, within=hosts.within("driver"))
+    stream = drive(text, hosts.invite, engine=engine, within=hosts.within("driver"))
     stream.reaches(EARLY)
     return stream
 
@@ -44,10 +43,10 @@ def start(hosts: Hosts, folder: Path, engine: str, *, seconds: float, spare: str
 @pytest.mark.parametrize("pair", [PAIRS[0], pytest.param(PAIRS[1], marks=pytest.mark.long)])
 @pytest.mark.parametrize("heals_after_s", [3, pytest.param(10, marks=pytest.mark.long)])
 def test_a_cut_that_heals(
-    hosts: Hosts, tmp_path: Path, outcomes: Outcomes, engine: str, pair: tuple[str, str], heals_after_s: float
+    hosts: Hosts, drive: Drive, outcomes: Outcomes, engine: str, pair: tuple[str, str], heals_after_s: float
 ) -> None:
     """Twenty seconds. Nobody can take over; three seconds after the cut has healed items flow again."""
-    stream = start(hosts, tmp_path, engine, seconds=0.01)
+    stream = start(hosts, drive, engine, seconds=0.01)
     hosts.cut(*pair)
     at = time.monotonic()
     time.sleep(heals_after_s)
@@ -65,7 +64,7 @@ def test_a_cut_that_heals(
 @pytest.mark.parametrize("heals_after_s", [40, None])
 def test_a_long_cut_with_a_spare(
     hosts: Hosts,
-    tmp_path: Path,
+    drive: Drive,
     outcomes: Outcomes,
     engine: str,
     pair: tuple[str, str],
@@ -73,7 +72,7 @@ def test_a_long_cut_with_a_spare(
     heals_after_s: float | None,
 ) -> None:
     """A minute each. The run moves to the spare."""
-    stream = start(hosts, tmp_path, engine, seconds=0.05, spare=role)
+    stream = start(hosts, drive, engine, seconds=0.05, spare=role)
     hosts.cut(*pair)
     at = time.monotonic()
     if heals_after_s is not None:
@@ -83,16 +82,16 @@ def test_a_long_cut_with_a_spare(
     ends = "for good" if heals_after_s is None else f"for {heals_after_s} s"
     outcomes[f"{' and '.join(pair)} cut {ends}, with a spare", engine].append(outcome)
     assert outcome.identical
-    assert outcome.stall_s < SUSPECT_AFTER_S + RESUME_TIMEOUT_S + 5
+    assert outcome.stall_s < SUSPECT_AFTER_S + RESUME_TIMEOUT_S + 10
     assert len(outcome.receipt["epochs"]) >= 2
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("pair", PAIRS)
-def test_a_cut_for_good_without_a_spare(hosts: Hosts, tmp_path: Path, engine: str, pair: tuple[str, str]) -> None:
+def test_a_cut_for_good_without_a_spare(hosts: Hosts, drive: Drive, engine: str, pair: tuple[str, str]) -> None:
     """Fifty seconds. The run ends, and names the peer that it cannot reach."""
-    stream = start(hosts, tmp_path, engine, seconds=0.01)
+    stream = start(hosts, drive, engine, seconds=0.01)
     hosts.cut(*pair)
     assert stream.ends(within_s=REPLACEMENT_TIMEOUT_S + RESUME_TIMEOUT_S + 30) == 1
     assert any(name in stream.said() for name in pair if name != "driver")

@@ -7,7 +7,7 @@ from statistics import median
 
 import pytest
 from processes import Room
-from streams import COUNT, ENGINES, FIRST, LAST, LINE, MIDDLE, Outcomes, Stream, labels, manifest, rather, undisturbed
+from streams import COUNT, ENGINES, FIRST, LAST, LINE, MIDDLE, Drive, Outcomes, labels, manifest, rather, undisturbed
 
 from mesh.limits import REPLACEMENT_TIMEOUT_S
 
@@ -31,7 +31,7 @@ def start_workers(room: Room, engine: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("engine", ENGINES)
-def test_ten_workers_killed_one_after_the_other(room: Room, tmp_path: Path, outcomes: Outcomes, engine: str) -> None:
+def test_ten_workers_killed_one_after_the_other(room: Room, drive: Drive, outcomes: Outcomes, engine: str) -> None:
     """Four minutes. Each has a spare, and the stream flows again within four seconds of the kill."""
     start_workers(room, engine)
     runs = outcomes["worker killed, with a spare", engine]
@@ -39,7 +39,7 @@ def test_ten_workers_killed_one_after_the_other(room: Room, tmp_path: Path, outc
         spare = f"bea-{number + 1}"
         room.worker(spare, *labels(spare, "middle"), "--engine", engine)
         text = manifest(LINE, FIRST, rather(MIDDLE, f"bea-{number}"), LAST, seconds=0.005)
-        stream = Stream(tmp_path, text, room.invites["submit"], engine=engine)
+        stream = drive(text, room.invites["submit"], engine=engine)
         stream.reaches(EARLY)
         at = time.monotonic()
         room.workers[f"bea-{number}"].kill()
@@ -51,10 +51,10 @@ def test_ten_workers_killed_one_after_the_other(room: Room, tmp_path: Path, outc
 
 @pytest.mark.long
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_worker_killed_without_a_spare(room: Room, tmp_path: Path, engine: str) -> None:
+def test_a_worker_killed_without_a_spare(room: Room, drive: Drive, engine: str) -> None:
     """Forty seconds: the run waits for somebody, and ends with the name of the peer that it lacks."""
     start_workers(room, engine)
-    stream = Stream(tmp_path, manifest(LINE, FIRST, MIDDLE, LAST, seconds=0.005), room.invites["submit"], engine=engine)
+    stream = drive(manifest(LINE, FIRST, MIDDLE, LAST, seconds=0.005), room.invites["submit"], engine=engine)
     stream.reaches(EARLY)
     at = time.monotonic()
     room.workers["bea-0"].kill()
@@ -68,11 +68,11 @@ def test_a_worker_killed_without_a_spare(room: Room, tmp_path: Path, engine: str
 @pytest.mark.parametrize("engine", [pytest.param("aiortc", marks=pytest.mark.long), "wrtc"])
 @pytest.mark.parametrize("returns", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_the_signaling_server_killed(
-    room: Room, tmp_path: Path, outcomes: Outcomes, engine: str, *, returns: bool
+    room: Room, drive: Drive, outcomes: Outcomes, engine: str, *, returns: bool
 ) -> None:
     """Fifteen seconds. The run does not notice; when the server is back, everybody is in its room within 5 s."""
     start_workers(room, engine)
-    stream = Stream(tmp_path, manifest(LINE, FIRST, MIDDLE, LAST, seconds=0.005), room.invites["submit"], engine=engine)
+    stream = drive(manifest(LINE, FIRST, MIDDLE, LAST, seconds=0.005), room.invites["submit"], engine=engine)
     stream.reaches(EARLY)
     at = time.monotonic()
     room.server.kill()
@@ -86,5 +86,5 @@ def test_the_signaling_server_killed(
     assert outcome.identical
     assert len(outcome.receipt["epochs"]) == 1
     if returns:
-        again = Stream(tmp_path, manifest(LINE, FIRST, MIDDLE, LAST, seconds=0), room.invites["submit"], engine=engine)
+        again = drive(manifest(LINE, FIRST, MIDDLE, LAST, seconds=0), room.invites["submit"], engine=engine)
         assert again.outcome(LINE, since=at).identical

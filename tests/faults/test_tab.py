@@ -4,13 +4,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
 from processes import Room
 from screens import CHROMIUM, FLAGS, needs_chromium
-from streams import COUNT, FIRST, IN_A_TAB, LAST, TAB_LINE, Outcomes, Stream, labels, manifest, rather
+from streams import COUNT, FIRST, IN_A_TAB, LAST, TAB_LINE, Drive, Outcomes, labels, manifest, rather
 
 pytestmark = [pytest.mark.browser, needs_chromium]
 
@@ -43,14 +42,14 @@ def kill(browser: Browser) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", [pytest.param("aiortc", marks=pytest.mark.long), "wrtc"])
 def test_the_neighbour_of_a_tab_killed(
-    playwright: Playwright, room: Room, tmp_path: Path, outcomes: Outcomes, engine: str
+    playwright: Playwright, room: Room, drive: Drive, outcomes: Outcomes, engine: str
 ) -> None:
     """Twenty-five seconds. The neighbour keeps state."""
     for name, role in (("ada", "first"), ("cleo", "last"), ("dan", "last")):
         room.worker(name, *labels(name, role), "--engine", engine)
     browser = open_tab(playwright, room, "tab")
     text = manifest(TAB_LINE, FIRST, IN_A_TAB, rather(LAST, "cleo"), seconds=0.005)
-    stream = Stream(tmp_path, text, room.invites["submit"], engine=engine)
+    stream = drive(text, room.invites["submit"], engine=engine)
     stream.reaches(EARLY)
     at = time.monotonic()
     room.workers["cleo"].kill()
@@ -63,13 +62,13 @@ def test_the_neighbour_of_a_tab_killed(
 
 @pytest.mark.long
 @pytest.mark.parametrize("engine", ["aiortc", "wrtc"])
-def test_a_browser_killed(playwright: Playwright, room: Room, tmp_path: Path, outcomes: Outcomes, engine: str) -> None:
+def test_a_browser_killed(playwright: Playwright, room: Room, drive: Drive, outcomes: Outcomes, engine: str) -> None:
     """Half a minute. Another browser's tab takes over."""
     for name, role in (("ada", "first"), ("cleo", "last")):
         room.worker(name, *labels(name, role), "--engine", engine)
     browser = open_tab(playwright, room, "tab")
     text = manifest(TAB_LINE, FIRST, IN_A_TAB, LAST, seconds=0.015)
-    stream = Stream(tmp_path, text, room.invites["submit"], engine=engine)
+    stream = drive(text, room.invites["submit"], engine=engine)
     stream.reaches(EARLY)
     spare = open_tab(playwright, room, "spare")
     at = time.monotonic()
