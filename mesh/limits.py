@@ -61,7 +61,7 @@ MAX_SPARE_LINKS: Final = 8  # that a driver makes to peers which its run may nee
 PLAN_PATIENCE_S: Final = 5.0  # for a plan, before somebody else makes it
 
 # Runs
-EDGE_CREDIT_BYTES: Final = 1024 * 1024  # sent on one edge and not yet consumed
+EDGE_CREDIT_BYTES: Final = 4 * 1024 * 1024  # sent on one edge and not yet consumed
 CREDIT_EVERY_BYTES: Final = 256 * 1024  # consumed on one edge and not given back
 CREDIT_AFTER_S: Final = 0.02  # for which anything consumed may not be given back
 PART_OVERHEAD_BYTES: Final = 64  # what a part or an end counts besides its payload
