@@ -45,6 +45,11 @@ mutation: .venv/.ready ## what the promises rest on is taken out of copies, piec
 faults: $(PAGE) .chromium ## real meshes that lose workers, tabs, links and their signaling server; half an hour, as root
 	deploy/as-root.sh .venv/bin/python -m pytest tests/faults -m ''
 
+bench: $(PAGE) ## what an item costs, and how long a killed worker or a broken connection is felt, beside other systems
+	.venv/bin/python bench/items.py
+	.venv/bin/python bench/recovery.py
+	.venv/bin/python bench/rebuild.py
+
 wheel: $(PAGE) ## dist/*.whl with the page and the wasm modules inside
 	.venv/bin/uv build --quiet --wheel --out-dir dist
 

@@ -207,6 +207,7 @@ def make_links(pipe: Pipe, me: PeerId, engine: str, on_message: Callable[[Link, 
         engine=engine,
         on_message=on_message,
         on_suspect=lambda _link, _reason: None,
+        on_resumed=lambda _link: None,
         on_lost=lambda _link, _reason: None,
         on_link=lambda _: None,
     )

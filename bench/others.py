@@ -179,7 +179,8 @@ async def serve_hypha(pipe: Pipe, url: str) -> None:
 class HyphaService(Called):
     """A service of hypha-rpc: client and service are both connected to a Hypha server over WebSocket."""
 
-    needs: ClassVar[tuple[str, ...]] = ("hypha", "hypha-rpc")
+    # its server needs the last two, and does not say so
+    needs: ClassVar[tuple[str, ...]] = ("hypha", "hypha-rpc", "aiobotocore", "sqlmodel<0.0.25")
     _server: Process
 
     async def prepare(self) -> None:

@@ -47,6 +47,7 @@ class Pair:
             engine=engine,
             on_message=lambda _link, _lane, _message: self.arrived.set(),
             on_suspect=lambda _link, _reason: None,
+            on_resumed=lambda _link: None,
             on_lost=lambda link, reason: print(f"lost the link to {link.name}: {reason}"),
             on_link=lambda _link: None,
         )
