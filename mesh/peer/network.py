@@ -221,10 +221,18 @@ class Network:
 
         Where the server cannot, neighbours are tried. Raises SignalingError("away") where there are none either.
         """
-        answers_neighbour = data["kind"] not in OPENINGS and self._relays.heard(to)
-        through_server = self.signaling.reaches(to) and not answers_neighbour
+        opens = data["kind"] in OPENINGS
+        through_server = self.signaling.reaches(to) and (opens or not self._relays.heard(to))
         if through_server or not self._relays.send(to, data):
             await self.signaling.relay(to, data)
+            if opens:
+                self._background(self._open_anew(to, data))
+
+    async def _open_anew(self, to: PeerId, data: dict[str, Any]) -> None:
+        """Where the server is silent it may have swallowed an opening: whether it answers anything is asked at once."""
+        await self.signaling.ice_servers()
+        if not self.signaling.connected:
+            self._relays.send(to, data)
 
     def _relayed_by_neighbour(self, sender: PeerId, data: Mapping[str, Any]) -> None:
         if self._links is not None:

@@ -132,13 +132,16 @@ async def test_without_a_common_neighbour_there_is_no_way() -> None:
             await ana.network.link(bob.id)
 
 
-async def test_a_server_that_stands_still_is_done_without(room: Room) -> None:
+@pytest.mark.parametrize("offers", [True, False])
+async def test_a_server_that_stands_still_is_done_without(room: Room, offers: bool) -> None:
     async with introduced(room.invites["all"], "wrtc", "wrtc", "aiortc") as (driver, ana, bob):
         room.server.process.send_signal(signal.SIGSTOP)
         try:
-            await ana.network.link(bob.id)
+            first, second = sorted((ana, bob), key=lambda member: member.id, reverse=not offers)
+            await first.network.link(second.id)
             assert not (ana.network.signaling.connected and bob.network.signaling.connected)
-            planned = await driver.network.plan(PIPELINE, pins={}, without=(), apart=(), announce=OFFER)
+            planner = driver if offers else first  # one that has not noticed yet, or one that has
+            planned = await planner.network.plan(PIPELINE, pins={}, without=(), apart=(), announce=OFFER)
             assert [fault["path"] for fault in planned["faults"]] == ["nodes[0].node_type"]
         finally:
             room.server.process.send_signal(signal.SIGCONT)

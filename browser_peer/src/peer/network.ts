@@ -208,9 +208,17 @@ export class Network {
    * server cannot, neighbours are tried. Rejects with SignalingError("away") where there are none either.
    */
   private async relay(to: string, data: Relayed): Promise<void> {
-    const answersNeighbour = !OPENINGS.has(data.kind) && this.relays.heard(to);
-    const throughServer = this.signaling.reaches(to) && !answersNeighbour;
-    if (throughServer || !(await this.relays.send(to, data))) this.signaling.relay(to, data);
+    const opens = OPENINGS.has(data.kind);
+    const throughServer = this.signaling.reaches(to) && (opens || !this.relays.heard(to));
+    if (!throughServer && (await this.relays.send(to, data))) return;
+    this.signaling.relay(to, data);
+    if (opens) void this.openAnew(to, data);
+  }
+
+  /** Where the server is silent it may have swallowed an opening: whether it answers anything is asked at once. */
+  private async openAnew(to: string, data: Relayed): Promise<void> {
+    await this.signaling.iceServers();
+    if (!this.signaling.connected) await this.relays.send(to, data);
   }
 
   private received(link: Link, message: Message): void {
