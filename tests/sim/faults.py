@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from simulated_mesh import SimulatedMesh
 
+DRIVER: Final = "submitter"
 SLOWNESS: Final = 20.0
 LAST_WORKERS: Final = 2  # that are never killed for good
 SPARED_S: Final = 1.0  # after which they are back instead
@@ -78,6 +79,13 @@ def _signaling(mesh: "SimulatedMesh") -> Iterator[None]:
         mesh.server.start()
 
 
+@contextmanager
+def _driver_crash(mesh: "SimulatedMesh") -> Iterator[None]:
+    mesh.kill(DRIVER)
+    mesh.orphan()
+    yield
+
+
 OF_TWO_PEERS: Final[dict[str, Callable[..., AbstractContextManager[None]]]] = {
     "connection": _connection,  # breaks; one end or both are told
     "partition": _partition,  # nothing passes between the two
@@ -92,5 +100,7 @@ OF_A_PEER: Final[dict[str, Callable[..., AbstractContextManager[None]]]] = {
 OF_ALL: Final[dict[str, Callable[..., AbstractContextManager[None]]]] = {
     "slow sink": _slow_sink,  # the application takes its results slowly
     "signaling": _signaling,  # the server is killed, and comes back without a memory
+    "driver crash": _driver_crash,  # the run ends with it
 }
 FAULTS: Final = OF_TWO_PEERS | OF_A_PEER | OF_ALL
+WEIGHTS: Final = {"driver crash": 0.2}  # how often, where that is not 1

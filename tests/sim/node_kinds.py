@@ -18,11 +18,12 @@ KINDS: Final = (
     "differing",
     "failing",
     "one of several sinks",
+    "replicated",
 )
 
 
-def kinds_of(node: GraphNode, *, sinks: Collection[NodeId | None]) -> list[str]:
-    """All that a node is."""
+def kinds_of(node: GraphNode, *, sinks: Collection[NodeId | None], places: int) -> list[str]:
+    """All that a node is; ``places``: on how many peers it is."""
     said = {
         "stateless": not node.stateful,
         "filter": node.arity == "maybe",
@@ -34,5 +35,6 @@ def kinds_of(node: GraphNode, *, sinks: Collection[NodeId | None]) -> list[str]:
         "differing": not node.deterministic,
         "failing": decode(node.params).get("wrong", 0) > 0,
         "one of several sinks": node.id in sinks and len(sinks) > 1,
+        "replicated": places > 1,
     }
     return [kind for kind in KINDS if said[kind]]

@@ -10,6 +10,7 @@ from mesh.manifest.graph import Graph
 from mesh.peer import Peer, Run
 from mesh.peer.site import Site
 from mesh.protocol.codec import Lane
+from mesh.run.outbox import cost
 from mesh.values import encode
 
 MUTE = "keeps state and makes no snapshots"
@@ -34,8 +35,10 @@ def check_memory(peers: Iterable[Peer], run: Run, *, largest: int) -> None:
     posted = (EDGE_CREDIT_BYTES + largest) * len(run.graph.edges) * len(run._epochs)
     for peer in peers:
         for site in _sites(peer):
-            for edge, size in site.host.fragment.outstanding().items():
-                _at_most(EDGE_CREDIT_BYTES + largest, size, f"{peer.name} has out on edge {edge}")
+            boxes = (box for node in site.host.fragment._instances.values() for box in node.outboxes.values())
+            for edge, strand in ((box.edge, strand) for box in boxes for strand in box._strands.values()):
+                size = strand.outstanding + sum(map(cost, strand.waiting))
+                _at_most(EDGE_CREDIT_BYTES + largest, size, f"{peer.name} has out on a strand of edge {edge}")
         network = peer._network
         for link in network._links._standing.values() if network is not None and network._links is not None else ():
             _at_most(posted, link._session.backlog(Lane.DATA), f"{peer.name} has to send to {link.name}")
@@ -54,6 +57,16 @@ def _sites(peer: Peer) -> list[Site]:
 def _at_most(most: int, count: int, what: str, unit: str = "bytes") -> None:
     if count > most:
         raise Violation(f"{what}: {count} {unit}, more than {most}")
+
+
+def check_orphan(run: Run, items: Sequence[bytes], observed: Observed) -> str:
+    """What came of a run until its driver was killed."""
+    if run.graph is not None:
+        began = [epoch._resumption.first_seq for epoch in run._epochs]
+        explanation = Explanation(run.graph, [encode(item) for item in items], began=began)
+        if fault := explanation.fault(observed, complete=observed.results[-1][0] if observed.results else 0):
+            raise Violation(fault)
+    return "its driver was killed"
 
 
 def check_end(run: Run, error: MeshError | None, items: Sequence[bytes], observed: Observed) -> str:

@@ -5,16 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any
 
-from faults import FAULTS, OF_A_PEER, OF_TWO_PEERS
+from faults import FAULTS, OF_A_PEER, OF_TWO_PEERS, WEIGHTS
 from imagined_nodes import random_graph
 from imagined_runtime import OPTIONAL, SHAPES
 
 from mesh.manifest.graph import Edge, Graph, GraphNode
 from mesh.values import decode
-
-DRIVER: Final = "submitter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One simulation. An item comes every ``pace_s`` seconds."""
+    """One simulation. An item comes every ``pace_s`` seconds; a share of the stateless nodes has ``replicas``."""
 
     seed: int
     manifest: Mapping[str, Any]
@@ -37,6 +35,7 @@ class Scenario:
     pace_s: float
     workers: int
     on_error: str
+    replicas: float
     faults: tuple[Fault, ...]
 
 
@@ -58,22 +57,22 @@ def draw(seed: int) -> Scenario:
         pace_s,
         workers,
         "continue" if random.random() < 0.8 else "stop",
+        random.choice((0.0, 0.5)),
         draw_faults(random, until=max(2.0, len(items) * pace_s)),
     )
 
 
 def draw_faults(random: Random, *, until: float) -> tuple[Fault, ...]:
     """A few faults within ``until`` seconds."""
-    faults = [
-        Fault(round(random.uniform(0.05, until), 3), kind, _seconds(random, kind))
-        for kind in random.choices(list(FAULTS), k=random.randint(1, 5))
-    ]
+    kinds = random.choices(list(FAULTS), [WEIGHTS.get(kind, 1.0) for kind in FAULTS], k=random.randint(1, 5))
+    faults = [Fault(round(random.uniform(0.05, until), 3), kind, _seconds(random, kind)) for kind in kinds]
     return tuple(sorted(faults, key=lambda fault: fault.at))
 
 
 def _seconds(random: Random, kind: str) -> float:
-    longest = {"pause": 20.0, "partition": 20.0, "restart": 8.0, "connection": 0.0, "crash": 0.0}.get(kind, 6.0)
-    return round(longest * random.random() ** 2, 3)
+    longest = {"pause": 20.0, "partition": 20.0, "restart": 8.0, "slow peer": 6.0, "slow sink": 6.0, "signaling": 6.0}
+    longest_s = longest.get(kind, 0.0)
+    return round(longest_s * random.random() ** 2, 3)
 
 
 def _manifest(graph: Graph, random: Random, workers: int, *, name: str) -> dict[str, Any]:

@@ -15,11 +15,11 @@ from zlib import crc32
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from explanation import Observed
-from faults import FAULTS, OF_A_PEER, OF_TWO_PEERS
+from faults import DRIVER, FAULTS, OF_A_PEER, OF_TWO_PEERS
 from imagined_runtime import ImaginedRuntime
 from node_kinds import kinds_of
-from promises import Violation, check_end, check_memory, check_order, held
-from scenario import DRIVER, Fault, Scenario
+from promises import Violation, check_end, check_memory, check_order, check_orphan, held
+from scenario import Fault, Scenario
 from simulated_signaling import START, SignalingServer
 from simulated_wires import Wires
 from virtual_time import WORLD, Deadlock, Process, VirtualLoop
@@ -54,6 +54,7 @@ class Outcome:
     violation: str = ""
     ending: str = ""
     epochs: int = 0
+    moves: int = 0
     seconds: float = 0.0
     hits: Counter[tuple[str, str]] = field(default_factory=Counter)
     trace: deque[str] = field(default_factory=deque)
@@ -74,7 +75,7 @@ class SimulatedMesh:
         self.rnd = random.Random(scenario.seed)
         self.loop = VirtualLoop()
         self.wires = Wires(self.loop, self.rnd, self._frame)
-        self.server = SignalingServer(self.loop, self.rnd)
+        self.server = SignalingServer(self.loop, self.rnd, replicas=scenario.replicas)
         self.members: dict[str, Member] = {}
         self.slow_sink = self.outages = 0  # faults of that kind that are under way
         self._processes: list[Process] = []  # also those that were killed
@@ -131,7 +132,10 @@ class SimulatedMesh:
         faults = [asyncio.create_task(self._befall(fault)) for fault in scenario.faults]
         last = max((fault.at + fault.seconds for fault in scenario.faults), default=0.0)
         await self._within(last + len(scenario.items) * scenario.pace_s + PATIENCE_S, self._over)
-        driving.result()
+        if submitter.process.alive:
+            driving.result()
+        elif self._run is not None:
+            self._outcome.ending = check_orphan(self._run, scenario.items, Observed(self._results, self._failures))
         await asyncio.gather(*faults)
         await self._freed()
 
@@ -197,7 +201,7 @@ class SimulatedMesh:
             error = raised
         observed = Observed(self._results, self._failures)
         self._outcome.ending = check_end(run, error, self._scenario.items, observed)
-        self._outcome.epochs = len(run._epochs)
+        self._outcome.epochs, self._outcome.moves = len(run._epochs), len(run.moves.made)
 
     async def _items(self) -> AsyncIterator[bytes]:
         for item in self._scenario.items:
@@ -280,8 +284,10 @@ class SimulatedMesh:
             return
         sinks = {edge.source for edge in self._run.graph.edges if edge.target is None}
         for node in self._run.graph.nodes:
-            if not names or names == (DRIVER,) or epoch.seats()[node.id][0] in names:
-                self._outcome.hits.update((kind, each) for each in kinds_of(node, sinks=sinks))
+            places = set(map(str, epoch.seats()[node.id]))
+            if not names or names == (DRIVER,) or places & set(names):
+                kinds = kinds_of(node, sinks=sinks, places=len(places))
+                self._outcome.hits.update((kind, each) for each in kinds)
 
     def living_workers(self) -> list[str]:
         """Names of the workers that were not killed."""
@@ -306,6 +312,10 @@ class SimulatedMesh:
             self.loop.call_later(REBOOT_S, self.boot_again, name)
 
         member.process.start(_drained(member.peer)).add_done_callback(ended)
+
+    def orphan(self) -> None:
+        """The driver was killed: nothing more comes of its run."""
+        self._over.set()
 
     def boot_again(self, name: str) -> None:
         """A fresh process in the place of the killed one."""

@@ -21,8 +21,8 @@ PLANNING_S = 0.02
 class SignalingServer:
     """``connect`` stands in for that of websockets; ``stop`` kills the server, ``start`` brings up an empty one."""
 
-    def __init__(self, loop: VirtualLoop, rnd: random.Random) -> None:
-        self._loop, self._rnd = loop, rnd
+    def __init__(self, loop: VirtualLoop, rnd: random.Random, *, replicas: float) -> None:
+        self._loop, self._rnd, self._replicas = loop, rnd, replicas
         self._hub: Hub | None = None
         self._ends: list[ServerEnd] = []
 
@@ -69,7 +69,19 @@ class SignalingServer:
 
     def _planned(self, hub: Hub, request: PlanRequest) -> None:
         if hub is self._hub:
-            hub.planned(request, request.answer())
+            answer = request.answer()
+            if "plan" in answer and not request.apart:
+                self._replicate(answer["graph"], answer["plan"])
+            hub.planned(request, answer)
+
+    def _replicate(self, graph: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
+        """Gives a share of the stateless nodes a second place, which the planner does not do by itself yet."""
+        for node in graph["nodes"]:
+            seats = plan["steps"][0]["nodes"][node["id"]]["on"]
+            fit = [each["peer"] for each in plan["why"][node["id"]] if not each["lacks"]]
+            others = [peer for peer in fit if peer != seats[0]["peer"]]
+            if others and not node["stateful"] and self._rnd.random() < self._replicas:
+                seats.append({**seats[0], "peer": self._rnd.choice(others)})
 
     def hung_up(self, end: "ServerEnd") -> None:
         if end in self._ends:
@@ -133,8 +145,3 @@ class ClientEnd:
 
     async def close(self) -> None:
         self._server._loop.call_later(DELAY_S, self._server.hung_up, self._end, context=WORLD)
-
-
-def stand_ins(server: SignalingServer) -> Mapping[str, Any]:
-    """What takes the place of which name, for ``unittest.mock.patch``."""
-    return {"mesh.transport.signaling.client.connect": server.connect}

@@ -73,13 +73,14 @@ class Tally:
         self._hits: Counter[tuple[str, str]] = Counter()
         self._events: list[int] = []
         self._endings: Counter[str] = Counter()
-        self._epochs = 0
+        self._epochs = self._moves = 0
         self._began = time.process_time()
 
     def add(self, outcome: Outcome) -> None:
         self._hits += outcome.hits
         self._events.append(outcome.events)
         self._epochs += outcome.epochs
+        self._moves += outcome.moves
         self._endings[outcome.ending or "broken"] += 1
         if outcome.violation:
             self.failures.append(f"seed {outcome.scenario.seed}: {outcome.violation}")
@@ -92,7 +93,7 @@ class Tally:
         used = time.process_time() - self._began
         print(
             f"\n{len(self._events)} seeds, {sum(self._events)} events (median {median(self._events):.0f} a seed), "
-            f"{self._epochs} epochs, {used:.0f} s of processor time"
+            f"{self._epochs} epochs, {self._moves} moves, {used:.0f} s of processor time"
         )
         print("endings: " + ", ".join(f"{count} {ending}" for ending, count in self._endings.most_common()))
         print(f"{len(self.failures)} failures" + "".join(f"\n  {each}" for each in self.failures))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 _PROCESS: contextvars.ContextVar["Process | None"] = contextvars.ContextVar("process", default=None)
+THREAD_S = 0.02  # for what would be done in a thread
 WORLD = contextvars.Context()
 
 
@@ -101,6 +102,22 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         heapq.heappush(self._scheduled, timer)
         timer._scheduled = True
         return timer
+
+    def run_in_executor(self, executor: Any, work: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """There are no threads here, which would work by another clock."""
+        done = self.create_future()
+        self.call_later(THREAD_S, self._work, done, work, *args)
+        return done
+
+    def _work(self, done: asyncio.Future[Any], work: Callable[..., Any], *args: Any) -> None:
+        try:
+            result = work(*args)
+        except Exception as error:
+            if not done.done():
+                done.set_exception(error)
+        else:
+            if not done.done():
+                done.set_result(result)
 
     def again(self, steps: deque[asyncio.Handle]) -> None:
         """Does what was held up."""
