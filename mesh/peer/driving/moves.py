@@ -53,6 +53,11 @@ class Moves:
         self._count = 0
         self._changed = asyncio.Event()
 
+    @property
+    def leaving(self) -> Collection[PeerId]:
+        """Who takes no nodes any more."""
+        return self._leaving.keys()
+
     # What happens
 
     def began(self) -> None:

@@ -191,7 +191,7 @@ class Run:
         await self._set_up(epoch)
 
     async def _plan(self) -> "Planned":
-        return await self.planned({}, ())
+        return await self.planned({}, self.moves.leaving)
 
     # What its moves need
 
