@@ -31,6 +31,7 @@ class Hosting:
         self._epochs: dict[RunKey, int] = {}
         self._preparing: dict[RunKey, asyncio.Task[None]] = {}
         self._freed = asyncio.Event()  # of a run
+        self._leaving = ""  # why all should go elsewhere
         self._moves: dict[RunKey, int] = {}  # the number of the last one that was made
 
     def site(self, key: RunKey, epoch: int) -> Site | None:
@@ -68,6 +69,8 @@ class Hosting:
         self._starting.pop(key, None)
         if all(linked):  # if not, the driver plans anew
             self._peer.post(link.peer, messages.Ready(key.driver, key.run, message.epoch))
+            if self._leaving:  # planned before that was known
+                self._ask_to_leave(site)
             self._peer.log(f"run {key.run} of {link.name}: runs {', '.join(site.placement.nodes(self._peer.id))}")
 
     async def _reaches(self, site: Site, neighbour: PeerId) -> bool:
@@ -104,7 +107,7 @@ class Hosting:
         nodes = {node.id: node for node in graph.nodes}
         for seat in seats:
             if not self._peer.serves:
-                raise ProtocolError("bad-message", f"{self._peer.name} runs nodes for itself only, or not any more")
+                raise ProtocolError("bad-message", f"{self._peer.name} runs nodes for itself only")
             node = nodes[seat.node]
             spec = self._peer.types.get(node.node_type)
             if spec is None or seat.runtime not in spec.runtimes:
@@ -135,6 +138,8 @@ class Hosting:
             if isinstance(names, dict):
                 self._names[site.key] |= {PeerId(str(peer)): str(name) for peer, name in names.items()}
             coming = site.propose(nodes)
+            if coming and self._leaving:
+                raise ProtocolError("bad-message", self._leaving)
             self._check_types(site.graph, coming)
             await site.host.prepare(coming)
             step = {"steps": [{"from_seq": 0, "nodes": nodes}]}
@@ -182,13 +187,17 @@ class Hosting:
         self._peer.post(site.key.driver, messages.Step(site.key.driver, site.key.run, site.epoch, body))
 
     async def leave(self, reason: str) -> None:
-        """Asks the drivers to move away what runs here, and waits until nothing does."""
+        """Asks the drivers to move away what runs here, or comes here yet, and waits until nothing does."""
+        self._leaving = reason
         for site in self._sites.values():
-            driver, run = site.key.driver, site.key.run
-            self._peer.post(driver, messages.Leaving(driver, run, site.epoch, reason))
+            self._ask_to_leave(site)
         while self._epochs:
             self._freed.clear()
             await self._freed.wait()
+
+    def _ask_to_leave(self, site: Site) -> None:
+        driver, run = site.key.driver, site.key.run
+        self._peer.post(driver, messages.Leaving(driver, run, site.epoch, self._leaving))
 
     # The end
 

@@ -160,8 +160,7 @@ class Peer:
         await self._network.signaling.wait_closed()
 
     async def drain(self) -> None:
-        """Takes no nodes any more, and waits until those that run here for others have ended or been moved away."""
-        self.serves = False
+        """Is offered to no plan any more, and waits until what runs here for others has ended or been moved away."""
         if self._network is not None:
             self._network.signaling.announce({**self._announcement, **_IDLE})
         await self._hosting.leave(f"{self.name} drains")

@@ -10,13 +10,13 @@ from processes import PATIENCE_S, Process, Room
 from mesh import Peer
 from mesh.limits import DRAIN_TIMEOUT_S
 
-COUNT, BEFORE = 1000, 300
+COUNT, BEFORE = 1000, 200
 COUNTED = [{"count": number + 1, "value": number} for number in range(COUNT)]
 ON_WORKERS = {"kind": "server", "labels": {"role": "worker"}}
 PIPELINE = {
     "version": "v1",
     "nodes": [
-        {"id": "busy", "node_type": "Busy", "params": {"ms": 2}, "placement": ON_WORKERS},
+        {"id": "busy", "node_type": "Busy", "params": {"ms": 6}, "placement": ON_WORKERS},
         {"id": "count", "node_type": "Counter", "placement": ON_WORKERS},
     ],
     "connections": [{"from": "busy", "to": "count"}],
@@ -54,6 +54,7 @@ async def test_a_drained_worker_hands_its_nodes_over_and_ends(room: Room) -> Non
     receipt = run.receipt
     assert len(receipt["epochs"]) == 1
     assert (receipt["replayed"], receipt["duplicates_dropped"]) == (0, 0)
+    assert len(receipt["moves"]) == 1, receipt["moves"]
     (move,) = receipt["moves"]
     assert move["reason"] == f"{drained} drains"
     assert BEFORE < move["from_seq"] < COUNT

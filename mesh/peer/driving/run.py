@@ -339,6 +339,8 @@ class Run:
                 epoch.answered(sender, text)
             case messages.Unreachable(peer=other):
                 self._peer.background(self._unlinked(epoch, sender, other))
+            case messages.Leaving() | messages.Step() | messages.State():
+                self.moves.receive(sender, message)
             case _ if self._stands:
                 self._receive(epoch, sender, message)
 
@@ -348,8 +350,6 @@ class Run:
                 self.carry_out(self.driver.error(*messages.read_error(body), epoch.names[sender]))
             case messages.Checkpoint(body=body):
                 self.carry_out(self.driver.checkpoint(*messages.read_checkpoint(body)))
-            case messages.Step() | messages.State() | messages.Leaving():
-                self.moves.receive(sender, message)
             case messages.Failed(text=text):
                 self.carry_out(self.driver.fail(text))
             case messages.Credit(edge=edge, seq=seq, amount=amount):
