@@ -10,7 +10,7 @@ BROWSER := browser_peer
 PAGE := mesh/_assets/page/index.html
 NODES := mesh/_assets/nodes/basics.wasm
 
-.PHONY: help demo test wheel lint format test-rust test-browser-unit test-python simulation mutation faults bench lock clean
+.PHONY: help demo test wheel lint format test-rust test-browser-unit test-python simulation mutation faults nat bench lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -33,7 +33,7 @@ test-rust: ## the wasm nodes, natively
 test-browser-unit: $(PAGE) ## the TypeScript, with the shared vectors
 	cd $(BROWSER) && npx vitest run
 
-test-python: $(PAGE) .chromium ## unit tests, vectors, simulations, real processes, real Chromium
+test-python: $(PAGE) .chromium .nat-tools ## unit tests, vectors, simulations, real processes, real Chromium
 	.venv/bin/pytest
 
 simulation: .venv/.ready ## whole meshes under faults and a virtual clock, with new seeds (MINUTES=10; docs/testing.md)
@@ -49,6 +49,9 @@ bench: $(PAGE) ## what an item costs, and how long a killed worker or a broken c
 	.venv/bin/python bench/items.py
 	.venv/bin/python bench/recovery.py
 	.venv/bin/python bench/rebuild.py
+
+nat: $(PAGE) .chromium .nat-tools ## links and streams behind NATs, every pair and ten times; four minutes, as root
+	deploy/as-root.sh .venv/bin/python -m pytest tests/nat -m '' -s
 
 wheel: $(PAGE) ## dist/*.whl with the page and the wasm modules inside
 	.venv/bin/uv build --quiet --wheel --out-dir dist
@@ -87,3 +90,7 @@ $(PAGE): $(NODES) $(BROWSER)/node_modules/.ready $(shell find $(BROWSER) -name n
 .PHONY: .chromium
 .chromium:
 	@command -v chromium >/dev/null || { echo "Installing Chromium for the tests" >&2; deploy/as-root.sh apt-get update -qq; deploy/as-root.sh apt-get install -y -qq chromium; }
+
+.PHONY: .nat-tools
+.nat-tools:
+	@deploy/nat-tools.sh

@@ -40,6 +40,7 @@ LINK_TIMEOUT_S: Final = 15.0
 HANDSHAKE_TIMEOUT_S: Final = 5.0
 CLOSE_TIMEOUT_S: Final = 1.0  # for the other side to acknowledge everything, and again to close
 DIRECT_FIRST_S: Final = 3.0  # that aiortc tries without TURN, since it takes the first path that it finds
+DIRECT_AGAIN_S: Final = 1.5  # likewise for a link that had a direct path
 RESUME_TIMEOUT_S: Final = 10.0  # for a new connection, before a link without one is lost
 RESUME_ATTEMPT_S: Final = 4.0  # for one such connection
 RESUME_PAUSE_S: Final = 0.5  # between two of them

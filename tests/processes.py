@@ -37,9 +37,16 @@ def results(done: subprocess.CompletedProcess[str]) -> list[Any]:
 class Process:
     """A long-lived ``mesh …``, whose first line on stdout is JSON. ``within``: the command that starts it."""
 
-    def __init__(self, *arguments: object, env: dict[str, str] | None = None, within: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *arguments: object,
+        env: dict[str, str] | None = None,
+        within: Sequence[str] = (),
+        program: Sequence[str] = ("-m", "mesh"),
+    ) -> None:
         self.process = subprocess.Popen(
-            [*within, sys.executable, "-m", "mesh", *map(str, arguments)],
+            [*within, sys.executable, *program, *map(str, arguments)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -57,6 +57,7 @@ from mesh.values import from_json, to_json
 )
 @ice_option
 @engine_option
+@click.option("-v", "--verbose", is_flag=True, help="Say on stderr to whom this peer links, by which path.")
 def run(
     pipeline: Path,
     input_text: str | None,
@@ -68,6 +69,7 @@ def run(
     seed: int | None,
     ice_urls: tuple[str, ...],
     engine: str,
+    verbose: bool,
 ) -> None:
     """Run PIPELINE over items; results come as one JSON value per line.
 
@@ -99,7 +101,8 @@ def run(
             write_receipt(receipt_path, receipt)
             return code
         if invite:
-            peer = Peer.join(invite, nodes=node_sources, engine=engine, ice_servers=servers)
+            log = say if verbose else hush
+            peer = Peer.join(invite, nodes=node_sources, engine=engine, ice_servers=servers, log=log)
         else:
             peer = Peer.alone(nodes=node_sources)
         async with peer:
@@ -110,6 +113,10 @@ def run(
                 write_receipt(receipt_path, run.receipt)
 
     run_async(main)
+
+
+def hush(_text: str) -> None:
+    """The log of a run without --verbose."""
 
 
 def report_failure(on_error: str) -> Callable[[ItemError], None] | None:

@@ -9,7 +9,7 @@ from aiortc import RTCConfiguration, RTCDataChannel, RTCIceServer, RTCPeerConnec
 from aiortc.sdp import candidate_from_sdp
 
 from mesh.errors import LinkError
-from mesh.limits import LANE_HIGH_WATER_BYTES
+from mesh.limits import CLOSE_TIMEOUT_S, LANE_HIGH_WATER_BYTES
 from mesh.transport.ice import path_between
 from mesh.transport.link import Connection, ConnectionEvents, IceServer, Lane, Path
 
@@ -23,6 +23,7 @@ class AiortcConnection(Connection):
     def __init__(self, events: ConnectionEvents, ice_servers: Sequence[IceServer]) -> None:
         self._events = events
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closing: asyncio.Future[None] | None = None
         # always a list: without one aiortc asks a public server
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=[_ice_server(server) for server in ice_servers]))
         self._pc.on("iceconnectionstatechange", self._state_changed)
@@ -105,7 +106,9 @@ class AiortcConnection(Connection):
     async def close(self) -> None:
         for task in tuple(self._tasks):
             task.cancel()
-        await self._pc.close()
+        # a TURN server that is out of reach is told good-bye for half a minute, which nobody waits for
+        self._closing = asyncio.ensure_future(self._pc.close())
+        await asyncio.wait((self._closing,), timeout=CLOSE_TIMEOUT_S)
 
 
 def _ice_server(server: IceServer) -> RTCIceServer:

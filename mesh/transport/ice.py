@@ -22,6 +22,11 @@ _MAGIC_COOKIE: Final = b"\x21\x12\xa4\x42"
 _HEADER_BYTES: Final = 20
 
 
+def has_turn(servers: Sequence[IceServer]) -> bool:
+    """Whether one of them can relay."""
+    return any(url.startswith("turn") for _server, url in _each_url(servers))
+
+
 def without_turn(servers: Sequence[IceServer]) -> list[IceServer]:
     """The STUN servers among them."""
     return [{"urls": [url]} for _server, url in _each_url(servers) if url.startswith("stun")]

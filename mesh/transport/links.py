@@ -10,6 +10,7 @@ from typing import Any, Final
 from mesh.errors import LinkError, MeshError
 from mesh.ids import PeerId
 from mesh.limits import (
+    DIRECT_AGAIN_S,
     DIRECT_FIRST_S,
     LINK_TIMEOUT_S,
     MAX_CAUSE_CHARS,
@@ -20,12 +21,12 @@ from mesh.limits import (
 )
 from mesh.protocol.handshake import SESSION_BYTES, Me, Remote
 from mesh.transport.aiortc_engine import AiortcConnection
-from mesh.transport.ice import pick, without_turn
+from mesh.transport.ice import has_turn, pick, without_turn
 from mesh.transport.link import Connection, IceServer, Link, OnLost, OnMessage
-from mesh.transport.negotiation import Carrier, Engine, Spawn, Terms
+from mesh.transport.negotiation import Carrier, Engine, Spawn, Terms, engine_named
 from mesh.transport.session_link import SessionLink
 
-__all__ = ["Links", "Me"]
+__all__ = ["Links", "Me", "engine_named"]
 
 type SendRelay = Callable[[PeerId, dict[str, Any]], Awaitable[None]]
 type IceServers = Callable[[], Awaitable[Sequence[IceServer]]]
@@ -40,21 +41,6 @@ _WAITING_FOR: Final = {
     "channel": "the connection stands, but its channels did not open",
     "handshake": "the channels opened, but it did not prove itself",
 }
-
-
-def engine_named(name: str) -> Engine:
-    """The engine ``aiortc`` or ``wrtc``; ``auto`` is ``wrtc`` where that is installed."""
-    if name == "aiortc":
-        return AiortcConnection
-    if name not in ("auto", "wrtc"):
-        raise LinkError("engine", f"there is no engine {name!r}: write auto, aiortc or wrtc")
-    try:
-        from mesh.transport.wrtc_engine import WrtcConnection
-    except ImportError as error:
-        if name == "auto":
-            return AiortcConnection
-        raise LinkError("engine", f"wrtc is not installed: install remotemedia-mesh[native] ({error})") from error
-    return WrtcConnection
 
 
 class Links:
@@ -184,14 +170,13 @@ class Links:
 
     async def _offer(self, making: "_Making") -> None:
         """With TURN at once where the engine prefers direct paths by itself, or the last connection had none."""
-        servers = await self._servers()
-        near = without_turn(servers)
+        servers = await self._servers(making)
         link = self._standing.get(making.peer)
         relayed = link is not None and link.relayed
-        if self._terms.engine is AiortcConnection and near != servers and not relayed:
+        if has_turn(servers) and self._terms.engine is AiortcConnection and not relayed:
             try:
-                async with asyncio.timeout(DIRECT_FIRST_S):
-                    return await self._new_carrier(making).offer(near, direct=True)
+                async with asyncio.timeout(DIRECT_FIRST_S if link is None else DIRECT_AGAIN_S):
+                    return await self._new_carrier(making).offer(without_turn(servers), direct=True)
             except TimeoutError:
                 pass
             except LinkError as error:
@@ -199,9 +184,12 @@ class Links:
                     raise
         return await self._new_carrier(making).offer(servers, direct=False)
 
-    async def _servers(self) -> list[IceServer]:
-        servers = list(await self._ice_servers())
-        return await pick(servers) if self._terms.engine is AiortcConnection else servers
+    async def _servers(self, making: "_Making") -> Sequence[IceServer]:
+        """Fresh ones for each making, whose attempts share them."""
+        if making.servers is None:
+            servers = list(await self._ice_servers())
+            making.servers = await pick(servers) if self._terms.engine is AiortcConnection else servers
+        return making.servers
 
     def _new_carrier(self, making: "_Making", connection: str | None = None) -> Carrier:
         if making.carrier is not None:
@@ -212,8 +200,8 @@ class Links:
         making.carrier = Carrier(self._terms, making.peer, connection, session=session, resume=resume)
         return making.carrier
 
-    async def _answer(self, carrier: Carrier, sdp: str, *, direct: bool) -> None:
-        servers = await self._servers()
+    async def _answer(self, making: "_Making", carrier: Carrier, sdp: str, *, direct: bool) -> None:
+        servers = await self._servers(making)
         try:
             await carrier.answer(without_turn(servers) if direct else servers, sdp)
         except LinkError as error:
@@ -300,7 +288,7 @@ class Links:
             self._say(peer, {"kind": "refuse", "connection": connection, "message": str(error)})
             return
         carrier = self._new_carrier(making, connection)
-        making.start(partial(self._answer, carrier, sdp, direct=direct))
+        making.start(partial(self._answer, making, carrier, sdp, direct=direct))
         for early, candidate in self._early.pop(peer, []):
             if early == connection:
                 carrier.take_candidate(candidate)
@@ -362,6 +350,7 @@ class _Making:
         self.peer = peer
         self.link: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
         self.carrier: Carrier | None = None
+        self.servers: Sequence[IceServer] | None = None
         self._spawn, self._fail, self._timeout_s = spawn, fail, timeout_s
         self._task: asyncio.Task[None] | None = None
         self._timer = asyncio.get_running_loop().call_later(timeout_s, self._expired)
@@ -384,6 +373,8 @@ class _Making:
     def _expired(self) -> None:
         step = "signaling" if self.carrier is None else self.carrier.step
         late = f"no link to {self.peer} within {self._timeout_s:.0f} s: {_WAITING_FOR[step]}"
+        if step == "ice" and not has_turn(self.servers or ()):
+            late += ", and there is no TURN server to go through (docs/operations.md, STUN and TURN)"
         self._fail(self, LinkError(step, late))
 
     def succeed(self, link: Link) -> None:

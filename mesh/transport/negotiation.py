@@ -14,6 +14,7 @@ from mesh.limits import CLOSE_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, MAX_FRAME_BYTES, M
 from mesh.protocol.codec import Close, decode_frame, encode_frame
 from mesh.protocol.fingerprint import canonical, fingerprint
 from mesh.protocol.handshake import NONCE_BYTES, Handshake, Me, Remote, Role
+from mesh.transport.aiortc_engine import AiortcConnection
 from mesh.transport.link import Connection, ConnectionEvents, IceServer, Lane
 
 type Engine = Callable[[ConnectionEvents, Sequence[IceServer]], Connection]
@@ -23,6 +24,21 @@ type Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 _log = logging.getLogger(__name__)
 _MEDIA: Final = re.compile(r"^m=(\S+)", re.MULTILINE)
 _MAX_MESSAGE_SIZE: Final = re.compile(r"^a=max-message-size:(\d{1,18})\r$", re.MULTILINE)
+
+
+def engine_named(name: str) -> Engine:
+    """The engine ``aiortc`` or ``wrtc``; ``auto`` is ``wrtc`` where that is installed."""
+    if name == "aiortc":
+        return AiortcConnection
+    if name not in ("auto", "wrtc"):
+        raise LinkError("engine", f"there is no engine {name!r}: write auto, aiortc or wrtc")
+    try:
+        from mesh.transport.wrtc_engine import WrtcConnection
+    except ImportError as error:
+        if name == "auto":
+            return AiortcConnection
+        raise LinkError("engine", f"wrtc is not installed: install remotemedia-mesh[native] ({error})") from error
+    return WrtcConnection
 
 
 @dataclass(frozen=True, slots=True)

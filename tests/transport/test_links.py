@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 from typing import Any
 
 import pytest
@@ -64,6 +65,23 @@ async def test_statistics(first: str, second: str) -> None:
         assert stats.rtt_ms is not None
         assert 0 < stats.rtt_ms < 1000
         assert stats.received[Lane.CONTROL] > 0
+
+
+@every_pair
+async def test_silent_stun_and_turn_servers_do_not_hold_up_a_direct_path(
+    monkeypatch: pytest.MonkeyPatch, first: str, second: str
+) -> None:
+    async with Room() as room:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+            silent.bind(("127.0.0.1", 0))
+            address = "{}:{}".format(*silent.getsockname())
+
+            async def ice_servers() -> list[dict[str, Any]]:
+                return [{"urls": [f"stun:{address}", f"turn:{address}"], "username": "u", "credential": "c"}]
+
+            monkeypatch.setattr(room, "ice_servers", ice_servers)
+            async with asyncio.timeout(4.5):  # each end would wait 5 s for them
+                await pair(room, first, second)
 
 
 @every_pair
