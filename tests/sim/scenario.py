@@ -58,7 +58,7 @@ def draw(seed: int) -> Scenario:
         workers,
         "continue" if random.random() < 0.8 else "stop",
         random.choice((0.0, 0.5)),
-        draw_faults(random, until=max(2.0, len(items) * pace_s)),
+        (*_slow_from_the_start(seed, len(items)), *draw_faults(random, until=max(2.0, len(items) * pace_s))),
     )
 
 
@@ -67,6 +67,11 @@ def draw_faults(random: Random, *, until: float) -> tuple[Fault, ...]:
     kinds = random.choices(list(FAULTS), [WEIGHTS.get(kind, 1.0) for kind in FAULTS], k=random.randint(1, 5))
     faults = [Fault(round(random.uniform(0.05, until), 3), kind, _seconds(random, kind)) for kind in kinds]
     return tuple(sorted(faults, key=lambda fault: fault.at))
+
+
+def _slow_from_the_start(seed: int, items: int) -> list[Fault]:
+    """In every fourth scenario the application is slow, so that a loss finds seqs of which some parts are out."""
+    return [Fault(0.0, "slow sink", items / 2)] if seed % 4 == 0 else []
 
 
 def _seconds(random: Random, kind: str) -> float:
