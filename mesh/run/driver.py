@@ -8,12 +8,13 @@ come in through ``frame``, ``credit`` and ``error``. All of them, and ``taken``,
 When a part of the run is lost, ``interrupt`` says where a new epoch begins, and ``resume``, once everything is set up
 anew, emits again what is not finished. What the application has had already is dropped when it comes again. Downstream
 of what may come out differently (nodes that are not deterministic, edges that drop) a seq is held back until it is
-whole, so that it comes from one epoch.
+whole, so that it comes from one epoch. Items that peers may have died of go out alone (``mesh.run.suspects``).
 
 Memory is bounded: of items as ``mesh.run.retention`` says; a sink edge holds at most its credit, and several sinks, or
 one that holds back, one seq more.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -22,24 +23,14 @@ from mesh.errors import ProtocolError
 from mesh.ids import DRIVER, NodeId
 from mesh.limits import EDGE_CREDIT_BYTES
 from mesh.manifest.graph import Graph
-from mesh.run.events import Emit, Flag, Frame, GiveCredit
+from mesh.run.events import Emit, Failure, Flag, Frame, GiveCredit
 from mesh.run.inbox import Gather, Inbox, Input, Port, Stream, Whole
 from mesh.run.outbox import Outbox
 from mesh.run.placement import Placement
 from mesh.run.retention import Resumption, Retention
+from mesh.run.suspects import Death, Suspects
 
 type OnError = Literal["stop", "continue"]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An item error, as the driver learnt of it; ``peer`` is where the node ran."""
-
-    seq: int
-    node: NodeId
-    kind: str
-    cause: str
-    peer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +96,7 @@ class Driver:
         self._graph, self._credit_bytes = graph, credit_bytes
         self._nodes = frozenset(node.id for node in graph.nodes)
         self._retention = Retention(graph)
+        self._suspects = Suspects(graph.order)
         self._holds = _may_differ(graph)
         self._begin(placement, 0)
         self._counted = next(iter(self._sources))  # the source edge on which items are counted
@@ -112,7 +104,7 @@ class Driver:
         self._finished = False
         self._interrupted = False
         self._holding = False  # until all have made a cut
-        self._held: list[tuple[int, int, bytes | None]] = []  # what goes out when a new epoch begins
+        self._held: deque[tuple[int, int, bytes | None]] = deque()  # for a new epoch, a cut, or suspects to be through
         self._committed: Inbox | None = None  # of an earlier epoch, with the rest of a seq of which some may be out
         self._turn = 0  # the seq whose results come out now
         self._parts = 0  # of it that came out
@@ -125,6 +117,7 @@ class Driver:
     def _begin(self, placement: Placement, first_seq: int) -> None:
         """Fresh ends of all edges of the graph."""
         self._placement, self._first_seq = placement, first_seq
+        self._gone_out = first_seq  # the seqs below it, in this epoch
         self._sources = {
             number: Outbox(placement, number, drops=False, credit_bytes=self._credit_bytes)
             for number, edge in enumerate(self._graph.edges)
@@ -179,23 +172,31 @@ class Driver:
         """Why the run could not go on after a loss now; empty: it could."""
         return self._retention.fault
 
-    def interrupt(self) -> Resumption:
+    def interrupt(self, deaths: Sequence[Death] = ()) -> Resumption:
         """A part of the run is lost: nothing of the present epoch may come in from now on, and nothing goes out.
 
-        May be called again before ``resume``.
+        ``deaths``: of the peers that are lost, those that may have died of an item. May be called again before
+        ``resume``.
         """
         self._interrupted, self._holding = True, False
         self._commit()
         if self._committed is None:
             self._out, self._heard = None, 0
         self._told = self._turn + (self._committed is not None)
+        self._suspects.died(deaths, range(max(self._told, self._through), self._gone_out), self._placement)
         self._errors = {seq: errors for seq, errors in self._errors.items() if seq < self._told}
+        self._errors |= {seq: [error] for seq, error in self._suspects.condemned.items() if seq >= self._told}
         resumption = self._retention.resumption()
         self._begin(self._placement, resumption.first_seq)
-        self._held = [(seq, Flag.END | flags, payload) for seq, flags, payload in self._retention.items()]
+        self._held = deque((seq, Flag.END | flags, payload) for seq, flags, payload in self._retention.items())
         if self._input_ended:
             self._held.append((self.counts.items_in, Flag.END | Flag.FINAL, None))
         return resumption
+
+    @property
+    def _through(self) -> int:
+        """All seqs below have ended at every sink in this epoch, and were taken from there."""
+        return min(port.through for port in self._sinks.ports.values())
 
     def _commit(self) -> None:
         """A seq that is held back and whole stays as it is, because some of it may be out."""
@@ -207,12 +208,6 @@ class Driver:
         """Everything is set up as ``placement`` says, at the seq and with the states that ``interrupt`` told."""
         self._interrupted = False
         self._begin(placement, self._first_seq)
-        return self._release()
-
-    def _release(self) -> list[DriverInstruction]:
-        held, self._held = self._held, []
-        for each in held:
-            self._queue(*each)
         return self._send()
 
     # A planned move
@@ -239,25 +234,28 @@ class Driver:
             box.forget()
         for port in self._sinks.ports.values():
             port.forget()
-        return self._release()
-
-    def _put(self, seq: int, flags: int, payload: bytes | None) -> list[DriverInstruction]:
-        if self._interrupted or self._holding:
-            self._held.append((seq, flags, payload))
-            return []
-        self._queue(seq, flags, payload)
         return self._send()
 
-    def _queue(self, seq: int, flags: int, payload: bytes | None) -> None:
-        for edge, box in self._sources.items():
-            box.put(Frame(edge, seq, 0, flags, payload))
+    def _put(self, seq: int, flags: int, payload: bytes | None) -> list[DriverInstruction]:
+        self._held.append((seq, flags, payload))
+        return self._send()
 
     def _send(self) -> list[DriverInstruction]:
+        while self._held and self._may_go(self._held[0][0]):
+            seq, flags, payload = self._held.popleft()
+            if seq in self._suspects.condemned:
+                flags, payload = flags | Flag.FAILED, None
+            for edge, box in self._sources.items():
+                box.put(Frame(edge, seq, 0, flags, payload))
         frames = [frame for box in self._sources.values() for frame in box.take()]
         for frame in frames:
+            self._gone_out = max(self._gone_out, frame.seq + 1)
             if frame.edge == self._counted and frame.payload is not None:
                 self.counts.replayed += self._retention.goes_out(frame.seq)
         return [Emit(frame) for frame in frames]
+
+    def _may_go(self, seq: int) -> bool:
+        return not (self._interrupted or self._holding) and self._suspects.may_go(seq, through=self._through)
 
     # From the network
 
@@ -337,6 +335,7 @@ class Driver:
         if not self._finished:
             ports = self._sinks.ports.items()
             instructions += [GiveCredit(edge, seq, amount) for edge, port in ports for seq, amount in port.due()]
+            instructions += self._send() if self._held else []  # suspects may be through
         return instructions
 
     def _is_duplicate(self, given: Input) -> bool:

@@ -101,6 +101,11 @@ class NodeExecution:
         self._seq, self._part = first_seq, 0  # the lowest that was not ended here; of the next frame out
         self._broken = ""  # why no call can be made any more
 
+    @property
+    def progress(self) -> tuple[int, bool]:
+        """The lowest seq that was not ended here, and whether a call is under way."""
+        return self._seq, self.state not in _FREE
+
     def _to(self, event: str) -> None:
         self.state = TRANSITIONS[self.state, event]
 

@@ -135,7 +135,11 @@ class Fragment:
         """A call, or a Recreate, failed. After ``timeout``, ``trapped`` and ``crashed`` the instance is gone."""
         return self._event(seat, lambda each: each.failed(kind, cause))
 
-    # For people
+    # For others to see
+
+    def progress(self) -> dict[Seat, tuple[int, bool]]:
+        """Of each instance the lowest seq that was not ended there, and whether a call is under way."""
+        return {seat: each.progress for seat, each in self._instances.items()}
 
     def queued(self) -> dict[NodeId, int]:
         """How many frames wait before each node."""

@@ -121,6 +121,12 @@ class Port:
         """Whether everything that the seat serves was consumed."""
         return self._turn is None or self._seat.first(self._turn) is None
 
+    @property
+    def through(self) -> int:
+        """All seqs below were consumed; only for a port whose seat serves every seq."""
+        assert self._turn is not None
+        return self._turn
+
     def forget(self) -> None:
         """Drops the strands from seats that the placement has forgotten."""
         self._strands = {seat: each for seat, each in self._strands.items() if self._placement.knows(seat)}

@@ -581,6 +581,65 @@ def driving() -> list[Any]:
     ]
 
 
+def deaths() -> list[Any]:
+    def died(name: str, **reached: int) -> Event:
+        return ("interrupt", ["there", name, reached])
+
+    again = [each for name in ("bea", "cleo", "dora") for each in (died(name), ("resume",))]
+    return [
+        driver(
+            "what may have killed a peer goes out alone, and what is above waits",
+            ["a"],
+            *(("admit", f"{seq:02x}") for seq in range(4)),
+            frame(1, 0, 0, END),
+            died("ada", a=2),
+            ("resume",),
+            ("admit", "04"),
+            frame(1, 1, 0, END),
+            frame(1, 2, 0, END, "0a"),
+            ("taken",),
+            frame(1, 3, 0, END),
+            ("finish_input",),
+        ),
+        driver(
+            "a loss that is no death, and a death elsewhere, make no suspects",
+            ["a"],
+            ("admit", "00"),
+            ("admit", "01"),
+            ("interrupt", ["elsewhere", "ada", {}]),
+            ("resume",),
+            ("interrupt",),
+            ("resume",),
+        ),
+        driver(
+            "an item alone on its way when three peers died goes out as failed, and the others go on",
+            ["a", "b"],
+            ("admit", "00"),
+            ("admit", "01"),
+            died("ada"),
+            ("resume",),
+            *again,
+            frame(1, 0, 0, END | FAILED),
+            frame(2, 0, 0, END | FAILED),
+            frame(1, 1, 0, END, "0a"),
+            frame(2, 1, 0, END, "0b"),
+            ("taken",),
+            ("interrupt",),
+            ("resume",),
+            on_error="continue",
+        ),
+        driver(
+            "the finish may kill too, and with stop that ends the run",
+            ["a"],
+            ("finish_input",),
+            died("ada"),
+            ("resume",),
+            *again,
+            frame(1, 0, 0, LAST | FAILED),
+        ),
+    ]
+
+
 def losses() -> list[Any]:
     kept = {"stateful": True, "snapshots": True}
     marked = [("admit", f"{seq:02x}") for seq in range(33)]  # seq 31 has a checkpoint
@@ -877,7 +936,18 @@ def moves() -> list[Any]:
 
 def main() -> None:
     path = Path(__file__).parent.parent / "vectors" / "run.json"
-    traces = [*flow(), *joins(), *errors(), *state(), *credit(), *driving(), *losses(), *replicas(), *moves()]
+    traces = [
+        *flow(),
+        *joins(),
+        *errors(),
+        *state(),
+        *credit(),
+        *driving(),
+        *losses(),
+        *deaths(),
+        *replicas(),
+        *moves(),
+    ]
     steps = ",\n".join(_compact(trace) for trace in traces)
     path.write_text(f"[\n{steps}\n]\n")
 

@@ -12,12 +12,13 @@ from typing import Any
 from mesh.errors import ProtocolError
 from mesh.ids import PeerId
 from mesh.manifest.graph import Edge, Graph, GraphNode
-from mesh.run.driver import Driver, DriverInstruction, Failure, Finished, Result, SeqFailed
+from mesh.run.driver import Driver, DriverInstruction, Finished, Result, SeqFailed
 from mesh.run.events import (
     Call,
     Checkpoint,
     Emit,
     FailRun,
+    Failure,
     Frame,
     GiveCredit,
     HandOver,
@@ -29,6 +30,7 @@ from mesh.run.events import (
 from mesh.run.fragment import Fragment
 from mesh.run.placement import Placement, Seat
 from mesh.run.retention import Resumption
+from mesh.run.suspects import Death
 
 type Json = Any
 
@@ -175,8 +177,8 @@ class Machine:
     def _drive(self, name: str, *rest: Json) -> Sequence[DriverInstruction | Resumption | Hold]:
         assert self.driver is not None
         match name, rest:
-            case "interrupt", ():
-                return [self.driver.interrupt()]
+            case "interrupt", deaths:
+                return [self.driver.interrupt([Death(*death) for death in deaths])]
             case "resume", ():
                 return self.driver.resume(self.placement)
             case "hold", ():

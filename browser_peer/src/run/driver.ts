@@ -9,7 +9,7 @@
  * When a part of the run is lost, `interrupt` says where a new epoch begins, and `resume`, once everything is set up anew,
  * emits again what is not finished. What the application has had already is dropped when it comes again. Downstream of what
  * may come out differently (nodes that are not deterministic, edges that drop) a seq is held back until it is whole, so that
- * it comes from one epoch.
+ * it comes from one epoch. Items that peers may have died of go out alone (suspects.ts).
  *
  * Memory is bounded: of items as retention.ts says; a sink edge holds at most its credit, and several sinks, or one that
  * holds back, one seq more.
@@ -17,60 +17,16 @@
 
 import { ProtocolError } from "../errors";
 import limits from "../generated/limits.json";
-import { Flag, type Frame, type Instruction, type Resumption } from "./events";
+import { Flag, type Frame, type Resumption } from "./events";
 import type { Graph } from "./graph";
 import { Gather, type Inbox, type Input, Port, Stream, Whole } from "./inbox";
 import { Outbox } from "./outbox";
+import { type Counts, type DriverInstruction, type Failure, NO_COUNTS } from "./outcome";
 import type { Placement } from "./placement";
 import { Retention } from "./retention";
+import { type Death, Suspects } from "./suspects";
 
 export type OnError = "stop" | "continue";
-
-/** An item error, as the driver learnt of it; `peer` is where the node ran. */
-export interface Failure {
-  seq: number;
-  node: string;
-  kind: string;
-  cause: string;
-  peer: string;
-}
-
-/**
- * `result`: one part of the single sink, or the map of several; call `taken` once the application has it. `seqFailed`: with
- * "continue", an item failed; where several nodes failed on one seq, each is told. `finished`: the run is over: done, or
- * ended by an item error (with "stop"; with "continue" by kind `lost` only), or by `fail` with its `reason`.
- */
-export type DriverInstruction =
-  | Extract<Instruction, { do: "emit" | "credit" }>
-  | { do: "result"; seq: number; part: number; payload: Uint8Array }
-  | { do: "seqFailed"; error: Failure }
-  | { do: "finished"; status: "done" | "failed"; error: Failure | null; reason: string };
-
-/**
- * For the receipt; the extra seq of finish counts in `results_out` only. `replayed`: items that went out again;
- * `duplicates_dropped`: results that came again.
- */
-export interface Counts {
-  items_in: number;
-  results_out: number;
-  done: number;
-  filtered: number;
-  failed: number;
-  dropped: number;
-  replayed: number;
-  duplicates_dropped: number;
-}
-
-export const NO_COUNTS: Readonly<Counts> = {
-  items_in: 0,
-  results_out: 0,
-  done: 0,
-  filtered: 0,
-  failed: 0,
-  dropped: 0,
-  replayed: 0,
-  duplicates_dropped: 0,
-};
 
 /** What a driver reports itself, as the place of the fault. */
 const HERE = "driver";
@@ -86,7 +42,10 @@ export class Driver {
   private readonly holds: boolean;
   /** The source edge on which items are counted. */
   private readonly counted: number;
+  private readonly suspects: Suspects;
   private firstSeq = 0;
+  /** The seqs below it went out in this epoch. */
+  private goneOut = 0;
   private sources: ReadonlyMap<number, Outbox>;
   private sinks: Inbox;
   private inputEnded = false;
@@ -94,7 +53,7 @@ export class Driver {
   private interrupted = false;
   /** Until all have made a cut. */
   private holding = false;
-  /** What goes out when a new epoch begins. */
+  /** For a new epoch, a cut, or suspects to be through. */
   private held: { seq: number; flags: number; payload: Uint8Array | null }[] = [];
   /** Of an earlier epoch, with the rest of a seq of which some may be out. */
   private committed: Inbox | undefined;
@@ -120,6 +79,7 @@ export class Driver {
     this.onError = options.onError ?? "stop";
     this.nodes = new Set(graph.nodes.map((node) => node.id));
     this.retention = new Retention(graph);
+    this.suspects = new Suspects(graph.order);
     this.holds = mayDiffer(graph);
     this.sources = this.makeSources();
     this.sinks = this.makeSinks();
@@ -168,10 +128,10 @@ export class Driver {
   }
 
   /**
-   * A part of the run is lost: nothing of the present epoch may come in from now on, and nothing goes out. May be called
-   * again before `resume`.
+   * A part of the run is lost: nothing of the present epoch may come in from now on, and nothing goes out. `deaths`: of
+   * the peers that are lost, those that may have died of an item. May be called again before `resume`.
    */
-  interrupt(): Resumption {
+  interrupt(deaths: readonly Death[] = []): Resumption {
     this.interrupted = true;
     this.holding = false;
     this.commit();
@@ -180,7 +140,9 @@ export class Driver {
       this.heard = 0;
     }
     this.told = this.turn + (this.committed === undefined ? 0 : 1);
+    this.suspects.died(deaths, Math.max(this.told, this.through), this.goneOut, this.placement);
     for (const seq of this.errors.keys()) if (seq >= this.told) this.errors.delete(seq);
+    for (const [seq, error] of this.suspects.condemned) if (seq >= this.told) this.errors.set(seq, [error]);
     const resumption = this.retention.resumption();
     this.begin(this.placement, resumption.firstSeq);
     const items = this.retention.items();
@@ -192,7 +154,7 @@ export class Driver {
   /** Fresh ends of all edges of the graph. */
   private begin(placement: Placement, firstSeq: number): void {
     this.placement = placement;
-    this.firstSeq = firstSeq;
+    this.firstSeq = this.goneOut = firstSeq;
     this.sources = this.makeSources();
     this.sinks = this.makeSinks();
   }
@@ -215,6 +177,11 @@ export class Driver {
     return new Gather(edges, ports, new Set([...edges.values()].map((edge) => edge.port)));
   }
 
+  /** All seqs below have ended at every sink in this epoch, and were taken from there. */
+  private get through(): number {
+    return Math.min(...[...this.sinks.ports.values()].map((port) => port.through));
+  }
+
   /** A seq that is held back and whole stays as it is, because some of it may be out. */
   private commit(): void {
     const given = this.holds && this.committed === undefined ? this.sinks.head() : undefined;
@@ -225,7 +192,7 @@ export class Driver {
   resume(placement: Placement): DriverInstruction[] {
     this.interrupted = false;
     this.begin(placement, this.firstSeq);
-    return this.release();
+    return this.send();
   }
 
   // A planned move
@@ -242,35 +209,32 @@ export class Driver {
     this.holding = false;
     for (const box of this.sources.values()) box.forget();
     for (const port of this.sinks.ports.values()) port.forget();
-    return this.release();
-  }
-
-  private release(): DriverInstruction[] {
-    const { held } = this;
-    this.held = [];
-    for (const { seq, flags, payload } of held) this.queue(seq, flags, payload);
     return this.send();
   }
 
   private put(seq: number, flags: number, payload: Uint8Array | null): DriverInstruction[] {
-    if (this.interrupted || this.holding) {
-      this.held.push({ seq, flags, payload });
-      return [];
-    }
-    this.queue(seq, flags, payload);
+    this.held.push({ seq, flags, payload });
     return this.send();
   }
 
-  private queue(seq: number, flags: number, payload: Uint8Array | null): void {
-    for (const [edge, box] of this.sources) box.put({ edge, seq, part: 0, flags, payload });
-  }
-
   private send(): DriverInstruction[] {
+    while (this.held[0] !== undefined && this.mayGo(this.held[0].seq)) {
+      const { seq, flags, payload } = this.held.shift()!;
+      const item = this.suspects.condemned.has(seq)
+        ? { flags: flags | Flag.FAILED, payload: null }
+        : { flags, payload };
+      for (const [edge, box] of this.sources) box.put({ edge, seq, part: 0, ...item });
+    }
     const frames = [...this.sources.values()].flatMap((box) => box.take());
     for (const { edge, seq, payload } of frames) {
+      this.goneOut = Math.max(this.goneOut, seq + 1);
       if (edge === this.counted && payload !== null && this.retention.goesOut(seq)) this.counts.replayed += 1;
     }
     return frames.map((frame) => ({ do: "emit", frame }) as const);
+  }
+
+  private mayGo(seq: number): boolean {
+    return !this.interrupted && !this.holding && this.suspects.mayGo(seq, this.through);
   }
 
   // From the network
@@ -362,7 +326,7 @@ export class Driver {
     for (const [edge, port] of this.sinks.ports) {
       instructions.push(...port.due().map((due) => ({ do: "credit", edge, ...due }) as const));
     }
-    return instructions;
+    return this.held.length > 0 ? [...instructions, ...this.send()] : instructions; // suspects may be through
   }
 
   /** Whether the application had this part in an earlier epoch; those are counted. */

@@ -112,6 +112,11 @@ export class Port {
     return this.turn === undefined || this.seat.first(this.turn) === undefined;
   }
 
+  /** All seqs below were consumed; only for a port whose seat serves every seq. */
+  get through(): number {
+    return this.turn!;
+  }
+
   /** Drops the strands from seats that the placement has forgotten. */
   forget(): void {
     for (const seat of this.strands.keys()) if (!this.placement.knows(seat)) this.strands.delete(seat);

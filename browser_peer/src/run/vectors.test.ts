@@ -3,10 +3,11 @@
 import { describe, expect, it } from "vitest";
 import traces from "../../../tests/vectors/run.json";
 import { ProtocolError } from "../errors";
-import { Driver, type DriverInstruction, type Failure, type OnError } from "./driver";
+import { Driver, type OnError } from "./driver";
 import type { Frame, Instruction, Resumption } from "./events";
 import { Fragment } from "./fragment";
 import type { Edge, Graph, GraphNode } from "./graph";
+import type { DriverInstruction, Failure } from "./outcome";
 import { Placement, type Seat } from "./placement";
 
 type Written = readonly unknown[];
@@ -162,7 +163,10 @@ const DRIVER_EVENTS: Record<string, (engine: Driver, ...args: never[]) => Told[]
   finish_input: (engine) => engine.finishInput(),
   taken: (engine) => engine.taken(),
   fail: (engine, reason: string) => engine.fail(reason),
-  interrupt: (engine) => [{ do: "resumption", ...engine.interrupt() }],
+  interrupt: (engine, ...deaths: [string, string, Record<string, number>][]) => {
+    const read = deaths.map(([peer, name, reached]) => ({ peer, name, reached: new Map(Object.entries(reached)) }));
+    return [{ do: "resumption", ...engine.interrupt(read) }];
+  },
   checkpoint: (engine, node: string, seq: number, state: string | null, fault: string) =>
     engine.checkpoint(node, seq, state === null ? null : bytes(state), fault),
 };

@@ -21,8 +21,8 @@ from mesh.peer.driving.receipt import summary, write_receipt
 from mesh.peer.driving.stats import Stats
 from mesh.peer.site import RunKey, Site
 from mesh.protocol import messages
-from mesh.run.driver import Counts, Driver, DriverInstruction, Failure, Finished, OnError, Result, SeqFailed
-from mesh.run.events import Checkpoint, Emit, Frame, GiveCredit, HandOver, ReportError
+from mesh.run.driver import Counts, Driver, DriverInstruction, Finished, OnError, Result, SeqFailed
+from mesh.run.events import Checkpoint, Emit, Failure, Frame, GiveCredit, HandOver, ReportError
 from mesh.run.retention import Resumption
 
 if TYPE_CHECKING:

@@ -40,9 +40,15 @@ class Reference:
         self._states = dict.fromkeys(self._nodes, 0)
         self._broken: set[NodeId] = set()
         self._expected = Expected()
+        self.calls: list[tuple[int, NodeId]] = []  # that were made for an input, or to finish
+        self._condemned: tuple[int, NodeId] | None = None
 
-    def run(self, items: list[bytes], *, stop: bool) -> Expected:
-        """Up to and with the first seq that fails, with ``stop``, or for which a broken node is needed."""
+    def run(self, items: list[bytes], *, stop: bool, condemned: tuple[int, NodeId] | None = None) -> Expected:
+        """Up to and with the first seq that fails, with ``stop``, or for which a broken node is needed.
+
+        ``condemned``: a seq, for a node, that no node is called for.
+        """
+        self._condemned = condemned
         for seq in range(len(items) + 1):
             final = seq == len(items)
             failed = self.seq(seq, None if final else items[seq], final=final)
@@ -69,6 +75,9 @@ class Reference:
     def seq(self, seq: int, item: bytes | None, *, final: bool) -> bool:
         """One seq, after those before it; answers whether it failed."""
         outputs: dict[NodeId | None, _Output] = {None: _Output([] if item is None else [item])}
+        if self._condemned is not None and self._condemned[0] == seq:
+            outputs[None] = _Output(failed=True)
+            self._expected.failures.add(self._condemned)
         for name in self._graph.order:
             outputs[name] = self._node(self._nodes[name], outputs, seq, final=final)
         sinks = [edge for edge in self._graph.edges if edge.target is None]
@@ -116,6 +125,7 @@ class Reference:
 
     def _apply(self, node: GraphNode, outcome: Outcome, made: _Output, seq: int, *, exact: bool) -> bool:
         self._states[node.id] = outcome.state
+        self.calls.append((seq, node.id))
         refused = self._refuses(node, outcome, len(outcome.parts), exact=exact)
         if not refused:
             made.parts += outcome.parts

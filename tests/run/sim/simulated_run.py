@@ -11,13 +11,15 @@ from random import Random
 
 from imagined_nodes import Outcome, finish, process
 
-from mesh.ids import PeerId
+from mesh.ids import NodeId, PeerId
+from mesh.limits import POISON_DEATHS
 from mesh.manifest.graph import Graph, GraphNode
-from mesh.run.driver import Driver, Failure, Finished, Result, SeqFailed
-from mesh.run.events import Call, Checkpoint, Emit, GiveCredit, HandOver, Recreate, ReportError, Retire
+from mesh.run.driver import Driver, Finished, Result, SeqFailed
+from mesh.run.events import Call, Checkpoint, Emit, Failure, GiveCredit, HandOver, Recreate, ReportError, Retire
 from mesh.run.fragment import Fragment
 from mesh.run.placement import Placement, Seat
 from mesh.run.retention import Resumption
+from mesh.run.suspects import Death
 from mesh.values import decode, encode
 
 HOME = PeerId("driver")
@@ -78,11 +80,17 @@ class Simulation:
         credit_bytes: int,
         crashes: Sequence[int] = (),
         moves: Sequence[int] = (),
+        poison: tuple[int, NodeId] | None = None,
     ) -> None:
-        """``crashes``, ``moves``: after how many steps each of them comes, counted from the one before."""
+        """``crashes``, ``moves``: after how many steps each of them comes, counted from the one before. Crashes are
+        told as deaths, but for so many as would condemn an item that has nothing to do with them. ``poison``: a seq,
+        and a node whose peer dies of it.
+        """
         self._random = random
         self._graph, self._credit_bytes = graph, credit_bytes
         self._crashes, self._moves = deque(crashes), deque(moves)
+        self._unrelated = 0  # crashes that have come
+        self._poison = poison
         self.moved = 0
         self._nodes = {node.id: node for node in graph.nodes}
         self._items = deque(items)
@@ -177,16 +185,21 @@ class Simulation:
         if self._crashes[0] > 0:
             return
         self._crashes.popleft()
-        self._crash()
+        self._unrelated += 1
+        self._crash(self._random.choice(self._peers), died=self._unrelated < POISON_DEATHS)
 
-    def _crash(self) -> None:
+    def _crash(self, peer: PeerId, *, died: bool = True) -> None:
         if self.driver.fault:
             self._do(self.driver.fail(self.driver.fault))
             return
         self.epoch += 1
-        self._gone.add(self._random.choice(self._peers))
+        self._gone.add(peer)
         self._calls = [call for call in self._calls if call.seat.peer not in self._gone]
-        self._resumption = self.driver.interrupt()
+        reached: dict[NodeId, int] = {}
+        for seat, (seq, _) in self.fragments[peer].progress().items():
+            known = self._random.choice((0, seq))  # what it told of itself may be old
+            reached[seat.node] = min(known, reached.get(seat.node, known))
+        self._resumption = self.driver.interrupt([Death(peer, peer, reached)] if died else ())
 
     def _perhaps_move(self) -> None:
         """Some nodes go elsewhere, perhaps to peers that had no part in the run."""
@@ -229,7 +242,7 @@ class Simulation:
     def _handed_over(self, told: HandOver) -> None:
         assert self._move is not None
         if told.state is None:
-            self._crash()
+            self._crash(self._random.choice(self._peers), died=False)
         else:
             self._post("control", HOME, self.placement.seat(told.node, self._move.since).peer, told)
 
@@ -274,6 +287,10 @@ class Simulation:
         if isinstance(call, Recreate):
             self._instances[seat] = Instance(node, self._random)
             self._do(fragment.recreated(seat), seat.peer)
+            return
+        if call.op in ("process", "finish") and (fragment.progress()[seat][0], seat.node) == self._poison:
+            if not self._resumption:
+                self._crash(seat.peer)
             return
         instance = self._instances[seat]
         match call.op:

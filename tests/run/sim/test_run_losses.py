@@ -1,6 +1,7 @@
 """Random pipelines, parts of which are lost at random moments, come to what they come to undisturbed."""
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -10,6 +11,7 @@ from simulated_run import Simulation
 
 import mesh.run.journal
 import mesh.run.retention
+from mesh.limits import POISON_DEATHS
 from mesh.manifest.graph import Graph
 from mesh.values import encode
 
@@ -24,10 +26,14 @@ def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def disturbed(random: Random, graph: Graph, *, stop: bool = False) -> tuple[Simulation, list[bytes]]:
-    items = [encode(random.randbytes(random.choice((1, 9, 400)))) for _ in range(random.randint(1, 40))]
+    items = drawn_items(random)
     crashes = [random.choice((1, 10, 100, 400)) for _ in range(random.randint(1, 5))]
     credit = random.choice((200, 700, 1 << 20))
     return Simulation(graph, items, random, stop=stop, credit_bytes=credit, crashes=crashes), items
+
+
+def drawn_items(random: Random) -> list[bytes]:
+    return [encode(random.randbytes(random.choice((1, 9, 400)))) for _ in range(random.randint(1, 40))]
 
 
 def assert_counts_add_up(run: Simulation, items: list[bytes]) -> None:
@@ -106,3 +112,26 @@ def test_dropping_edges_survive_losses(seed: int) -> None:
     assert places == sorted(set(places))
     assert set(run.failures) <= expected.failures
     assert_counts_add_up(run, items)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS + 500, SEEDS + 700))
+def test_an_item_that_peers_die_of_fails_and_no_other_does(seed: int) -> None:
+    random = Random(seed)
+    graph = random_graph(random, wrong=0)
+    graph = replace(graph, nodes=tuple(replace(node, snapshots=node.stateful) for node in graph.nodes))
+    items = drawn_items(random)
+    undisturbed = Reference(graph)
+    expected = undisturbed.run(items, stop=False)
+    poison = random.choice(undisturbed.calls)
+    crashes = [random.choice((10, 100, 400)) for _ in range(random.randint(0, 2))]  # of peers that do not die of it
+    credit = random.choice((200, 700, 1 << 20))
+    run = Simulation(graph, items, random, stop=False, credit_bytes=credit, crashes=crashes, poison=poison)
+    run.run()
+    condemned = Reference(graph).run(items, stop=False, condemned=poison)
+    assert run.finished is not None
+    assert run.finished.status == "done"
+    assert {seq for seq, _ in run.failures} == {seq for seq, _ in condemned.failures}
+    of_it = [each for each in run.results if each[0] == poison[0]]  # it may have made parts before it killed
+    assert of_it == [each for each in expected.results if each[0] == poison[0]][: len(of_it)]
+    assert [each for each in run.results if each not in of_it] == condemned.results
+    assert run.epoch <= 1 + 1 + POISON_DEATHS + len(crashes)

@@ -1,8 +1,9 @@
 /** What a run says of itself: to the page while it goes on, to dashboards (docs/wire.md, 6), and in its receipt. */
 
 import type { WorkerStats } from "../../protocol/messages";
-import type { Counts } from "../../run/driver";
+
 import type { Graph } from "../../run/graph";
+import type { Counts } from "../../run/outcome";
 import { summaries } from "../host";
 import type { EpochRecord, ItemFailure, MoveRecord, NodeTimes, Receipt, RunProgress } from "../types";
 import type { Epoch } from "./epoch";

@@ -8,9 +8,10 @@ import { Changes } from "../../deferred";
 import limits from "../../generated/limits.json";
 import { toHex } from "../../protocol/grants";
 import { type RunMessage as Message, readStats, type WorkerStats } from "../../protocol/messages";
-import { type Counts, Driver, type DriverInstruction, type Failure, NO_COUNTS } from "../../run/driver";
+import { Driver } from "../../run/driver";
 import { BEGINNING, type Resumption } from "../../run/events";
 import { type Graph, type Plan, sameGraph } from "../../run/graph";
+import { type Counts, type DriverInstruction, type Failure, NO_COUNTS } from "../../run/outcome";
 import type { RunKey, Site } from "../site";
 import {
   type ItemFailure,
