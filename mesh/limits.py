@@ -86,6 +86,7 @@ REPLAN_INTERVAL_S: Final = 0.5  # between two looks for one
 MOVE_INTERVAL_S: Final = 3.0  # between two looks for better places for a run's nodes
 MOVE_GAIN: Final = 0.1  # of the predicted time of an item, for which it is worth moving
 DRAIN_TIMEOUT_S: Final = 30.0  # that a worker waits for its nodes to be moved away, if not told otherwise
+LEASE_GRACE_S: Final = 5.0  # beyond a node's time limit, in which its worker reports no end of the call
 POISON_DEATHS: Final = 3  # of peers, with an item alone on its way, before it is given up
 STEP_PARTS: Final = 64  # parts that one step of a generator may answer
 STEP_S: Final = 0.002  # and how long it may go on collecting them

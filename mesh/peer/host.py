@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Final
 
@@ -79,6 +79,7 @@ class Host:
         self._states = resumption.states
         first, states = resumption.first_seq, resumption.states
         self.fragment = Fragment(graph, placement, me, first_seq=first, states=states)
+        self._calls: Counter[NodeId] = Counter()  # calls, of each node
         self.times = times
         for seat in self._seats:
             times.setdefault(seat.node, Times())
@@ -195,6 +196,7 @@ class Host:
             instructions = self.fragment.failed(call.seat, error.kind, str(error))
         if call.op in ("process", "next", "finish"):
             self.times[call.seat.node].add((time.perf_counter() - started) * 1e3)
+        self._calls[call.seat.node] += 1
         self.carry_out(instructions)
 
     async def _perform(self, call: Call) -> Sequence[Instruction]:
@@ -222,6 +224,14 @@ class Host:
             self.carry_out(self.fragment.failed(seat, "crashed", str(error)))
             return
         self.carry_out(self.fragment.recreated(seat))
+
+    def progress(self) -> dict[NodeId, tuple[int, int, bool]]:
+        """Of each node the calls that ended, the lowest seq that did not, and whether a call is under way."""
+        nodes: dict[NodeId, tuple[int, int, bool]] = {}
+        for seat, (seq, busy) in self.fragment.progress().items():
+            _, lowest, any_busy = nodes.get(seat.node, (0, seq, False))
+            nodes[seat.node] = self._calls[seat.node], min(seq, lowest), busy or any_busy
+        return nodes
 
     def costs(self) -> dict[str, dict[str, float]]:
         """What one call took here: node type → runtime → median ms."""

@@ -72,6 +72,7 @@ class Hosting:
             if self._leaving:  # planned before that was known
                 self._ask_to_leave(site)
             self._peer.log(f"run {key.run} of {link.name}: runs {', '.join(site.placement.nodes(self._peer.id))}")
+            self._peer.background(self._tell_progress(site))
 
     async def _reaches(self, site: Site, neighbour: PeerId) -> bool:
         """Links to a neighbour; where that fails, the driver is told."""
@@ -82,6 +83,14 @@ class Hosting:
             self._unreachable(site, neighbour)
             return False
         return True
+
+    async def _tell_progress(self, site: Site) -> None:
+        """As long as the site lives: without it the driver would have to wait for a node that does not get on."""
+        driver, run = site.key.driver, site.key.run
+        while self._sites.get(site.key) is site:
+            body = {str(node): told for node, told in site.host.progress().items()}
+            self._peer.post(driver, messages.Progress(driver, run, site.epoch, body))
+            await asyncio.sleep(limits.HEARTBEAT_S)
 
     def _make_site(self, link: "Link", key: RunKey, message: messages.Start, before: Site | None) -> Site:
         if "submit" not in link.grant.can:

@@ -37,8 +37,8 @@ class Receiver(Protocol):
     def received(self, link: Link, message: messages.RunMessage) -> None:
         """A message came; a MeshError that this raises closes the link."""
 
-    def suspected(self, peer: PeerId, reason: str) -> None:
-        """A link lost its connection: its peer is linked again before long, or lost."""
+    def suspected(self, peer: PeerId, reason: str, *, died: bool) -> None:
+        """A link lost its connection: its peer is linked again before long, or lost. ``died``: as for ``lost``."""
 
     def linked(self, peer: PeerId) -> None:
         """A link has a connection: a new link, or one that goes on."""
@@ -273,7 +273,7 @@ class Network:
     def _suspect(self, link: Link, reason: str) -> None:
         """A connection is rebuilt unless the other process has left the room too: then it died."""
         self._log(f"the connection to {link.name} is gone, a new one is made: {reason}")
-        self._receiver.suspected(link.peer, reason)
+        self._receiver.suspected(link.peer, reason, died=self._has_died(link.peer))
         if self._links is not None and link.peer in self._left:
             self._links.gone(link.peer)
 
@@ -286,9 +286,13 @@ class Network:
         self._measured.pop(link.peer, None)
         self._unreachable.add(link.peer)
         self._log(f"lost the link to {link.name}: {reason}")
-        died = link.peer in self._left or not self.signaling.connected
+        died = self._has_died(link.peer)
         self._left.discard(link.peer)
         self._receiver.lost(link.peer, reason, died=died)
+
+    def _has_died(self, peer: PeerId) -> bool:
+        """Of a peer without a connection: whether its process is gone; without the server there is no other sign."""
+        return peer in self._left or not self.signaling.connected
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -330,9 +330,9 @@ class Peer:
         run = self._runs.get(key)
         return run.site(epoch) if run is not None else self._hosting.site(key, epoch)
 
-    def suspected(self, peer: PeerId, reason: str) -> None:
+    def suspected(self, peer: PeerId, reason: str, *, died: bool) -> None:
         for run in self._runs.values():
-            run.absence.suspected(peer, reason)
+            run.absence.suspected(peer, reason, died=died)
 
     def linked(self, peer: PeerId) -> None:
         for run in self._runs.values():

@@ -161,6 +161,15 @@ class Leaving(NamedTuple):
     text: str
 
 
+class Progress(NamedTuple):
+    """How far nodes are: ``body`` is ``{node: [calls ended, lowest seq not ended, whether a call is under way]}``."""
+
+    driver: PeerId
+    run: RunId
+    epoch: int
+    body: Mapping[str, Any]
+
+
 class Relay(NamedTuple):
     """What ``sender`` says to ``to``, sealed (mesh.protocol.sealing), through a peer that both have a link to."""
 
@@ -208,6 +217,7 @@ RunMessage = (
     | Failed
     | Checkpoint
     | Unreachable
+    | Progress
     | Prepare
     | Cut
     | Step
@@ -337,6 +347,14 @@ def read_stats(body: Mapping[str, Any]) -> Times:
     return since, nodes, links
 
 
+def read_progress(body: Mapping[str, Any]) -> dict[NodeId, tuple[int, int, bool]]:
+    """The body of a PROGRESS, checked; raises ProtocolError("bad-message")."""
+    for node, told in body.items():
+        if not (_is_id(node) and type(told) is list and [type(each) for each in told] == [int, int, bool]):
+            raise ProtocolError("bad-message", "progress is {node: [calls ended, seq, whether a call is under way]}")
+    return {NodeId(node): (ended, seq, busy) for node, (ended, seq, busy) in body.items()}
+
+
 def _is_text(value: object) -> bool:
     return type(value) is str
 
@@ -369,7 +387,7 @@ _CHECKS: Final[dict[str, Callable[[object], bool]]] = {
 _NAMES: Final[dict[str, type[Message]]] = {
     "START": Start, "READY": Ready, "REFUSED": Refused, "CREDIT": Credit, "ERROR": Error, "STOP": Stop,
     "STATS": Stats, "STATS_REPLY": StatsReply, "FAILED": Failed, "CHECKPOINT": Checkpoint,
-    "UNREACHABLE": Unreachable, "RELAY": Relay, "PLAN": Plan, "PLANNED": Planned, "PART": Part,
+    "UNREACHABLE": Unreachable, "PROGRESS": Progress, "RELAY": Relay, "PLAN": Plan, "PLANNED": Planned, "PART": Part,
     "PREPARE": Prepare, "CUT": Cut, "STEP": Step, "STATE": State, "LEAVING": Leaving,
 }  # fmt: skip
 _CODES: Final[dict[type[Message], int]] = {kind: _TYPES[name] for name, kind in _NAMES.items()}

@@ -70,6 +70,7 @@ TRANSITIONS: Final = {
 }
 
 GONE: Final = frozenset(("timeout", "trapped", "crashed"))  # kinds of failure after which the instance is closed
+_CALLING: Final = (State.RUNNING, State.SAVING, State.RESTORING, State.REPLAYING)
 _FREE: Final = (State.READY, State.HOLDING, State.BROKEN, State.ENDED, State.LEFT)  # no call is under way
 
 
@@ -104,7 +105,7 @@ class NodeExecution:
     @property
     def progress(self) -> tuple[int, bool]:
         """The lowest seq that was not ended here, and whether a call is under way."""
-        return self._seq, self.state not in _FREE
+        return self._seq, self.state in _CALLING
 
     def _to(self, event: str) -> None:
         self.state = TRANSITIONS[self.state, event]

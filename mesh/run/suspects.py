@@ -58,11 +58,11 @@ class Suspects:
         counted.append((name, nodes))
         if len(counted) < POISON_DEATHS:
             return
-        common = set.intersection(*(set(each) for _, each in counted)) or set(nodes)
-        node = next(each for each in self._order if each in common)
+        blamed = set.intersection(*(set(each) for _, each in counted)) or set(nodes)
+        common = [each for each in self._order if each in blamed]
+        cause = f"peers were lost while it was alone in {' or '.join(common)}: {', '.join(each for each, _ in counted)}"
+        self.condemned[seq] = Failure(seq, common[0], "killed", cause, name)
         self._seqs.discard(seq)
-        cause = f"peers were lost while it was alone on its way: {', '.join(each for each, _ in counted)}"
-        self.condemned[seq] = Failure(seq, node, "killed", cause, name)
 
 
 def _nodes(death: Death, seq: int, placement: Placement) -> list[NodeId]:

@@ -97,3 +97,41 @@ def stand_still(process: Process, seconds: float) -> None:
     process.process.send_signal(signal.SIGSTOP)
     time.sleep(seconds)
     process.process.send_signal(signal.SIGCONT)
+
+
+KILLER = r"""
+import os, signal
+from pathlib import Path
+from mesh.nodes import node
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+@node
+def kills(value: int) -> int:
+    if value == 1030:
+        pid = os.getppid()
+        while b"\0--join\0" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+            pid = parent(pid)
+        os.kill(pid, signal.SIGKILL)
+    return 2 * value
+"""
+
+
+def test_an_item_that_kills_its_workers_fails_and_no_other_does(room: Room, tmp_path: Path) -> None:
+    nodes = tmp_path / "killer.py"
+    nodes.write_text(KILLER)
+    names = ("ada", "bea", "cleo", "dora", "emma", "fay")
+    workers = {name: worker(room, name, "--nodes", nodes) for name in names}
+    numbers = range(1000, 1060)
+    path = pipeline(tmp_path, {"id": "killer", "node_type": "kills"})
+    stream = Stream(room, path, numbers, "--on-error", "continue")
+    assert stream.take_all() == [2 * number for number in numbers if number != 1030]
+    receipt = stream.receipt(code=1)
+    assert receipt["seqs"] == {"done": len(numbers) - 1, "filtered": 0, "failed": 1}
+    (error,) = receipt["errors"]
+    died = [name for name, each in workers.items() if each.process.poll() is not None]
+    assert len(died) == 4  # one with others on their way, three with it alone
+    assert error["seq"] == 30
+    assert error["cause"].startswith("peers were lost while it was alone in slow or killer: ")
+    assert error["peer"] in died

@@ -24,7 +24,7 @@ MESSAGES = {"START": messages.Start, "READY": messages.Ready, "REFUSED": message
             "CHECKPOINT": messages.Checkpoint, "UNREACHABLE": messages.Unreachable, "RELAY": messages.Relay,
             "PLAN": messages.Plan, "PLANNED": messages.Planned, "PREPARE": messages.Prepare, "CUT": messages.Cut,
             "STEP": messages.Step, "STATE": messages.State, "LEAVING": messages.Leaving,
-            "PART": messages.Part}  # fmt: skip
+            "PROGRESS": messages.Progress, "PART": messages.Part}  # fmt: skip
 LANES = {"control": Lane.CONTROL, "data": Lane.DATA}
 
 
@@ -141,3 +141,10 @@ def test_what_is_encoded_is_decoded(chunks: list[tuple[int, bytes, bool]]) -> No
     frame = encode_frame(records)
     if len(frame) <= MAX_FRAME_BYTES:
         assert decode_frame(frame) == records
+
+
+@pytest.mark.parametrize("told", [None, [1, 2], [1, 2, 3], [True, 2, True], [1, "2", True]])
+def test_a_progress_that_makes_no_sense_is_refused(told: Any) -> None:
+    assert messages.read_progress({"a": [1, 2, True]}) == {"a": (1, 2, True)}
+    with pytest.raises(ProtocolError):
+        messages.read_progress({"a": told})

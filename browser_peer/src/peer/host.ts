@@ -50,6 +50,8 @@ export class Host {
   readonly times: Map<string, Times>;
   /** How many calls are under way. */
   running = 0;
+  /** That ended, of each node. */
+  private readonly calls = new Map<string, number>();
   private readonly nodes: ReadonlyMap<string, GraphNode>;
   private seats: readonly Seat[];
   /** Of a step that has not begun. */
@@ -102,6 +104,16 @@ export class Host {
     }
     if (this.closed) instance.close();
     this.instances.set(seat, instance);
+  }
+
+  /** Of each node the calls that ended, the lowest seq that did not, and whether a call is under way. */
+  progress(): Record<string, [ended: number, seq: number, busy: boolean]> {
+    const nodes: Record<string, [number, number, boolean]> = {};
+    for (const [{ node }, [seq, busy]] of this.fragment.progress()) {
+      const [, lowest, anyBusy] = nodes[node] ?? [0, seq, false];
+      nodes[node] = [this.calls.get(node) ?? 0, Math.min(seq, lowest), busy || anyBusy];
+    }
+    return nodes;
   }
 
   // A planned move
@@ -174,6 +186,7 @@ export class Host {
       report = () => this.fragment.failed(call.seat, kind, message);
     }
     this.running -= 1;
+    this.calls.set(call.seat.node, (this.calls.get(call.seat.node) ?? 0) + 1);
     if (call.op !== "snapshot" && call.op !== "restore") {
       this.times.get(call.seat.node)!.add(performance.now() - started);
     }

@@ -83,7 +83,17 @@ export class Hosting implements Outside {
       return refuse(error);
     }
     const ready = linked.every(Boolean) && this.site(key, epoch) === site; // if not all are linked, the driver plans anew
-    if (ready) this.home.post(driver, { type: "READY", driver, run, epoch });
+    if (!ready) return;
+    this.home.post(driver, { type: "READY", driver, run, epoch });
+    this.tellProgress(site);
+  }
+
+  /** As long as the site lives: without it the driver would have to wait for a node that does not get on. */
+  private tellProgress(site: Site): void {
+    const { key, epoch } = site;
+    if (this.site(key, epoch) !== site) return;
+    this.home.post(key.driver, { type: "PROGRESS", ...key, epoch, body: site.host.progress() });
+    setTimeout(() => this.tellProgress(site), limits.HEARTBEAT_S * 1e3);
   }
 
   /** Links to a neighbour; where that fails, the driver is told. */

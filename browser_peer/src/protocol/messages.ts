@@ -33,6 +33,7 @@ export type RunMessage =
   | (Epoch & { type: "CUT"; body: Body })
   | (Epoch & { type: "STATE"; body: Body })
   | (Epoch & { type: "UNREACHABLE"; peer: string })
+  | (Epoch & { type: "PROGRESS"; body: Body })
   | (Epoch & { type: "READY" })
   | (Epoch & { type: "REFUSED" | "FAILED"; text: string })
   | (Epoch & { type: "LEAVING"; text: string })
@@ -67,6 +68,7 @@ const FIELDS: { [Type in Message["type"]]: string[] } = {
   FAILED: ["driver", "run", "epoch", "text"],
   CHECKPOINT: ["driver", "run", "epoch", "body"],
   UNREACHABLE: ["driver", "run", "epoch", "peer"],
+  PROGRESS: ["driver", "run", "epoch", "body"],
   PREPARE: ["driver", "run", "epoch", "body"],
   CUT: ["driver", "run", "epoch", "body"],
   STEP: ["driver", "run", "epoch", "body"],

@@ -52,6 +52,7 @@ export const TRANSITIONS: Readonly<Record<State, Readonly<Record<string, State>>
 export const GONE: ReadonlySet<string> = new Set(["timeout", "trapped", "crashed"]);
 
 /** States in which no call is under way. */
+const CALLING: ReadonlySet<State> = new Set<State>(["RUNNING", "SAVING", "RESTORING", "REPLAYING"]);
 const FREE: ReadonlySet<State> = new Set<State>(["READY", "HOLDING", "BROKEN", "ENDED", "LEFT"]);
 
 /**
@@ -88,6 +89,11 @@ export class NodeExecution {
   ) {
     this.state = awaitsState ? "AWAITING" : "READY";
     this.journal = node.stateful && node.snapshots ? new Journal(state) : undefined;
+  }
+
+  /** The lowest seq that was not ended here, and whether a call is under way. */
+  get progress(): [seq: number, busy: boolean] {
+    return [this.seq, CALLING.has(this.state)];
   }
 
   private to(event: string): void {

@@ -167,6 +167,11 @@ export class Fragment {
     return summed(boxes.map(([edge, box]) => [edge, count(box)]));
   }
 
+  /** Of each instance the lowest seq that was not ended there, and whether a call is under way. */
+  progress(): Map<Seat, [seq: number, busy: boolean]> {
+    return new Map([...this.instances].map(([seat, each]) => [seat, each.progress]));
+  }
+
   /** What each instance is doing. */
   states(): Map<Seat, State> {
     return new Map([...this.instances].map(([seat, each]) => [seat, each.state]));

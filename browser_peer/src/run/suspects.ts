@@ -56,12 +56,12 @@ export class Suspects {
     const counted = [...(this.counted.get(seq) ?? []), { name, nodes }];
     this.counted.set(seq, counted);
     if (counted.length < limits.POISON_DEATHS) return;
-    const common = this.order.filter((node) => counted.every((each) => each.nodes.includes(node)));
-    const node = common[0] ?? this.order.find((each) => nodes.includes(each))!;
+    const inAll = this.order.filter((node) => counted.every((each) => each.nodes.includes(node)));
+    const common = inAll.length > 0 ? inAll : this.order.filter((node) => nodes.includes(node));
     this.seqs = this.seqs.filter((each) => each !== seq);
     const peers = counted.map((each) => each.name).join(", ");
-    const cause = `peers were lost while it was alone on its way: ${peers}`;
-    this.condemned.set(seq, { seq, node, kind: "killed", cause, peer: name });
+    const cause = `peers were lost while it was alone in ${common.join(" or ")}: ${peers}`;
+    this.condemned.set(seq, { seq, node: common[0]!, kind: "killed", cause, peer: name });
   }
 }
 

@@ -9,12 +9,14 @@ from mesh.errors import LinkError, RunError
 from mesh.ids import DRIVER, NodeId, PeerId, RunId
 from mesh.limits import SETUP_TIMEOUT_S
 from mesh.manifest.graph import Graph, to_value
+from mesh.peer.driving.leases import Leases
 from mesh.peer.driving.spares import spares
 from mesh.peer.site import Ends, Outside, RunKey, Site
 from mesh.protocol import messages
 from mesh.run.driver import OnError
 from mesh.run.placement import Placement
 from mesh.run.retention import Resumption
+from mesh.run.suspects import Death
 
 if TYPE_CHECKING:
     from mesh.peer.driving.absence import Absence
@@ -60,6 +62,8 @@ class Epoch:
             "from_seq": resumption.first_seq,
         }
         self._ready: dict[PeerId, asyncio.Future[None]] = {}
+        self._graph = graph
+        self.leases = self._begin_leases(())
         self.site: Site = Site(
             key,
             self.number,
@@ -74,6 +78,10 @@ class Epoch:
         )
         self.began = self.seats()  # where each node was at first
 
+    def _begin_leases(self, workers: Iterable[PeerId]) -> Leases:
+        nodes = {worker: self.placement.nodes(worker) for worker in workers}
+        return Leases(self._graph, nodes, asyncio.get_running_loop().time())
+
     async def set_up(self) -> None:
         """All parts at once; raises RunError where one of them cannot be set up."""
         try:
@@ -83,6 +91,7 @@ class Epoch:
                     group.create_task(self._start(worker))
         except ExceptionGroup as errors:
             raise RunError(str(errors.exceptions[0])) from errors.exceptions[0]
+        self.leases = self._begin_leases(self.workers)
         self._peer.background(self._link_to_spares())
 
     async def _link_to_spares(self) -> None:
@@ -146,6 +155,10 @@ class Epoch:
         self._owner.absence.lose(reason)
 
     # Its end
+
+    def deaths(self, peers: Collection[PeerId]) -> list[Death]:
+        """Of those of its workers that are among the dead ``peers``."""
+        return [Death(peer, self.names[peer], self.leases.reached(peer)) for peer in self.workers & set(peers)]
 
     def stop(self, workers: Collection[PeerId], text: str) -> None:
         """Frees what these workers hold of the run."""

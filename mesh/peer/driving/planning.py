@@ -33,6 +33,6 @@ async def plan_anew[Planned](
                 nodes = lost.nodes_on(absence.peers)
                 waited = f"no peer took over within {REPLACEMENT_TIMEOUT_S:.0f} s"
                 raise RunError(f"{reason}; {waited} what it ran ({', '.join(nodes)}): {error}") from error
-            call(absence.peers - absence.died)
+            call(absence.peers - absence.dead)
         await asyncio.sleep(REPLAN_INTERVAL_S)
     return None

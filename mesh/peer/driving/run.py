@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesh.errors import ItemError, ProtocolError, RunError
 from mesh.ids import DRIVER, PeerId, new_run_id
-from mesh.limits import HEARTBEAT_S, RUN_REPORT_INTERVAL_S, SUSPECT_AFTER_S
+from mesh.limits import RUN_REPORT_INTERVAL_S
 from mesh.manifest.graph import Graph
 from mesh.peer.driving.absence import Absence
 from mesh.peer.driving.epoch import Epoch
@@ -103,7 +103,7 @@ class Run:
         try:
             await self._prepare()
             self._phase = "running"
-            tasks += [asyncio.create_task(each) for each in (self._feed(), self.moves.watch())]
+            tasks += [asyncio.create_task(each) for each in (self._feed(), self.moves.watch(), self.absence.watch())]
             while not self._status:  # the end may come while the source of the items is silent
                 await (self._recover() if self._trouble() else _next(self._disturbed))
         except asyncio.CancelledError:
@@ -176,22 +176,25 @@ class Run:
         if self.driver.fault:
             raise RunError(f"{self.absence.loss}; {self.driver.fault}, so the run cannot go on")
         before = self._epochs[-1]
-        planned = await plan_anew(self._plan, self._peer.call, trouble=self._trouble, absence=self.absence, lost=before)
+        planned = await plan_anew(
+            lambda: self.planned({}, self.moves.leaving),
+            self._peer.call,
+            trouble=self._trouble,
+            absence=self.absence,
+            lost=before,
+        )
         reason = self._trouble()
         if planned is None or not reason or self._status:
             return
         if planned.graph != self.graph:
             raise RunError(f"{reason}; the room's node types are not any more what they were when the run began")
-        epoch = self._next_epoch(planned.plan, reason, self.driver.interrupt())
+        epoch = self._next_epoch(planned.plan, reason, self.driver.interrupt(before.deaths(self.absence.dead)))
         leaving = before.workers - epoch.workers
         self._stats.ask(leaving - self.absence.peers)
         before.stop(leaving, reason)
         self._peer.log(f"run {self.key.run}: epoch {epoch.number}, since {reason}")
         await before.close()
         await self._set_up(epoch)
-
-    async def _plan(self) -> "Planned":
-        return await self.planned({}, self.moves.leaving)
 
     # What its moves need
 
@@ -337,8 +340,10 @@ class Run:
                 epoch.answered(sender)
             case messages.Refused(text=text):
                 epoch.answered(sender, text)
+            case messages.Progress(body=body):
+                epoch.leases.told(sender, messages.read_progress(body), asyncio.get_running_loop().time())
             case messages.Unreachable(peer=other):
-                self._peer.background(self._unlinked(epoch, sender, other))
+                self._peer.background(self.absence.unlinked(sender, other))
             case messages.Leaving() | messages.Step() | messages.State():
                 self.moves.receive(sender, message)
             case _ if self._stands:
@@ -354,12 +359,6 @@ class Run:
                 self.carry_out(self.driver.fail(text))
             case messages.Credit(edge=edge, seq=seq, amount=amount):
                 epoch.site.receive_credit(sender, GiveCredit(edge, seq, amount))
-
-    async def _unlinked(self, epoch: Epoch, worker: PeerId, other: PeerId) -> None:
-        """Two workers have no link any more: one of them is lost, as we shall notice, or the next plan parts them."""
-        await asyncio.sleep(SUSPECT_AFTER_S + HEARTBEAT_S)
-        if epoch is self._epochs[-1]:
-            self.absence.parted(worker, other)
 
     def lost(self, peer: PeerId, reason: str, *, died: bool = False) -> None:
         """Its link is gone."""

@@ -57,6 +57,8 @@ export class Hearing implements Ends, Outside {
   /** A message of a worker of the present epoch; throws where it is none of its to send. */
   receive(epoch: Epoch, sender: string, message: Message): void {
     switch (message.type) {
+      case "PROGRESS": // a tab takes a worker that beats for one that gets on
+        break;
       case "ERROR":
         this.run.proceed((driver) => driver.error(...readError(message.body), epoch.names.get(sender)!));
         break;
