@@ -17,6 +17,7 @@ from mesh.limits import (
     MAX_CONTROL_MESSAGE_BYTES,
     MAX_FRAME_BYTES,
     MAX_MESSAGE_BYTES,
+    PROBE_S,
     SESSION_WINDOW_BYTES,
     SUSPECT_AFTER_S,
 )
@@ -122,6 +123,12 @@ class Session:
             self._token = (self._token + 1) & _U32
             self._pinged, self._ping_due = now, True
         return now >= self._heard + SUSPECT_AFTER_S
+
+    def probe(self, now: float) -> None:
+        """There is reason to doubt that the other side lives: it has PROBE_S to be heard."""
+        self._heard = min(self._heard, now - SUSPECT_AFTER_S + PROBE_S)
+        self._token = (self._token + 1) & _U32
+        self._pinged, self._ping_due = now, True
 
     def has_frame(self, lane: Lane) -> bool:
         """Whether ``next_frame`` is worth asking: there is something to send, though perhaps no window for it."""

@@ -102,10 +102,12 @@ class Links:
         return [link for link in self._standing.values() if not link.suspended]
 
     def gone(self, peer: PeerId) -> None:
-        """The peer is not in the room any more: a link to it that has lost its connection is lost at once."""
+        """The peer left the room: a link to it is lost at once if it has lost its connection, and else is probed."""
         link = self._standing.get(peer)
         if link is not None and link.suspended:
             link.lose("its connection is gone, and it left the room")
+        elif link is not None:
+            link.probe()
 
     def cut(self) -> None:
         """Ends the connection under every link, as a network does that fails; the links go on over new ones."""

@@ -12,7 +12,6 @@ from mesh.limits import (
     PATH_INTERVAL_S,
     PATH_SETTLES_S,
     RESUME_TIMEOUT_S,
-    SUSPECT_AFTER_S,
 )
 from mesh.protocol.handshake import Remote
 from mesh.protocol.session import Closed, Delivered, Session
@@ -130,6 +129,11 @@ class SessionLink(Link, Receiver):
         self._session.resume(self._loop.time())
         self.stand_on(carrier, connection)
 
+    def probe(self) -> None:
+        """Doubts the connection."""
+        self._session.probe(self._loop.time())
+        self._pump_soon()
+
     def suspend(self, reason: str) -> None:
         """There is no connection any more, or it carries nothing; the session waits for another one."""
         if self.carrier is not None:
@@ -240,7 +244,7 @@ class SessionLink(Link, Receiver):
         if self.carrier is None:
             return
         if self._session.tick(self._loop.time()):
-            self.broken(f"nothing was heard for {SUSPECT_AFTER_S:.0f} s", final=False)
+            self.broken("nothing was heard of it any more", final=False)
         else:
             self._pump()
 

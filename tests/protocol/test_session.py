@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.errors import ProtocolError
-from mesh.limits import MAX_FRAME_BYTES, SESSION_WINDOW_BYTES, SUSPECT_AFTER_S
-from mesh.protocol.codec import Ack, Chunk, Lane, encode_frame
+from mesh.limits import MAX_FRAME_BYTES, PROBE_S, SESSION_WINDOW_BYTES, SUSPECT_AFTER_S
+from mesh.protocol.codec import Ack, Chunk, Lane, Ping, encode_frame
 from mesh.protocol.session import Closed, Delivered, Event, Session
 
 TRACES = json.loads((Path(__file__).parents[1] / "vectors" / "session.json").read_text("utf-8"))
@@ -224,6 +224,16 @@ def test_nothing_grows_by_what_comes(records: list[tuple[Lane, Any]]) -> None:
     assert sum(len(inbound._buffer) for inbound in session._in.values()) <= received
     for lane in Lane:
         assert len(frames_of(session, lane)) <= 1
+
+
+def test_a_probe_leaves_a_second_to_be_heard() -> None:
+    session = Session(0.0)
+    session.receive(Lane.CONTROL, encode_frame([Ping(1)]), 1.0)
+    session.probe(1.5)
+    assert session.deadline <= 1.5 + PROBE_S
+    assert session.tick(1.5 + PROBE_S)
+    session.receive(Lane.CONTROL, encode_frame([Ping(2)]), 2.0)
+    assert not session.tick(2.0 + PROBE_S)
 
 
 def test_suspicion_needs_three_seconds_without_any_frame() -> None:
