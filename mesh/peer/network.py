@@ -257,6 +257,7 @@ class Network:
         for record in (*joined, *updated):
             self._unreachable.discard(PeerId(record["peer"]))
             self._left.discard(PeerId(record["peer"]))
+        for record in joined:  # not where its load has changed, say: that makes no link
             self._receiver.joined(PeerId(record["peer"]))
 
     def _message(self, link: Link, lane: Lane, data: bytes) -> None:

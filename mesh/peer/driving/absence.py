@@ -97,11 +97,12 @@ class Absence:
     def linked(self, peer: PeerId) -> None:
         """It has a connection: a new link, or the one that was silent."""
         self._silent.pop(peer, None)
-        self.joined(peer)
+        self._gone.discard(peer)
+        self._died.discard(peer)
         self._changed()
 
     def joined(self, peer: PeerId) -> None:
-        """It is in the room, perhaps again, so that a link to it may be tried."""
+        """It has come into the room, perhaps again: links to it may be tried."""
         self._gone.discard(peer)
         self._died.discard(peer)
         self.apart = {pair for pair in self.apart if peer not in pair}
