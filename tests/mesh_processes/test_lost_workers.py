@@ -21,7 +21,7 @@ def doubled(numbers: range) -> list[int]:
 @pytest.mark.parametrize("engine", ["aiortc", "wrtc"])
 def test_a_spare_worker_takes_over(room: Room, tmp_path: Path, engine: str) -> None:
     ada = worker(room, "ada", "--engine", engine)
-    stream = Stream(room, pipeline(tmp_path, DOUBLE), NUMBERS)
+    stream = Stream(room, pipeline(tmp_path, DOUBLE, seconds=0.02), NUMBERS)  # longer than the spare takes to start
     stream.take(BEFORE)
     worker(room, "bea", "--engine", engine)
     stall = stream.stall_after(ada.kill)

@@ -1,8 +1,9 @@
 /** What the parts of a run say, here and on the workers, made into events of the driver's engine. */
 
 import { type RunMessage as Message, readCheckpoint, readError } from "../../protocol/messages";
-import type { Driver, DriverInstruction } from "../../run/driver";
+import type { Driver } from "../../run/driver";
 import type { Frame, Instruction } from "../../run/events";
+import type { DriverInstruction } from "../../run/outcome";
 import type { Ends, Outside, Site } from "../site";
 import { DRIVER, type Epoch } from "./epoch";
 import type { Moves } from "./moves";

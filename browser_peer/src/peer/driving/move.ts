@@ -3,8 +3,9 @@
 import { Changes } from "../../deferred";
 import limits from "../../generated/limits.json";
 import type { RunMessage as Message, Stage, StepSaid } from "../../protocol/messages";
-import type { Driver, DriverInstruction } from "../../run/driver";
+import type { Driver } from "../../run/driver";
 import type { PlanStep } from "../../run/graph";
+import type { DriverInstruction } from "../../run/outcome";
 import { RunError } from "../types";
 import type { Epoch } from "./epoch";
 

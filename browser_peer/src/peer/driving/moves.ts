@@ -9,7 +9,8 @@
 import { Changes } from "../../deferred";
 import limits from "../../generated/limits.json";
 import { type RunMessage as Message, readState, readStep } from "../../protocol/messages";
-import type { Driver, DriverInstruction } from "../../run/driver";
+import type { Driver } from "../../run/driver";
+import type { DriverInstruction } from "../../run/outcome";
 import type { MoveRecord } from "../types";
 import { DRIVER, type Epoch } from "./epoch";
 import { Move, type Home as MoveHome, type Nodes } from "./move";
