@@ -50,6 +50,13 @@ class Recreate:
 
 
 @dataclass(frozen=True, slots=True)
+class Interrupt:
+    """Give up the call under way on an instance, which is lost with it: report ``failed`` with kind ``cancelled``."""
+
+    seat: Seat
+
+
+@dataclass(frozen=True, slots=True)
 class Emit:
     """Send the frame to the peer at the other end of its edge."""
 
@@ -126,4 +133,4 @@ class FailRun:
     reason: str
 
 
-Instruction = Call | Recreate | Emit | GiveCredit | ReportError | Checkpoint | HandOver | Retire | FailRun
+Instruction = Call | Recreate | Interrupt | Emit | GiveCredit | ReportError | Checkpoint | HandOver | Retire | FailRun

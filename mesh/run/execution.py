@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from typing import Final
 
-from mesh.limits import MAX_CAUSE_CHARS, MAX_CHECKPOINT_BYTES
+from mesh.errors import ProtocolError
+from mesh.limits import MAX_CAUSE_CHARS, MAX_CHECKPOINT_BYTES, RUN_WINDOW_SEQS
 from mesh.manifest.graph import GraphNode
-from mesh.run.events import Call, Checkpoint, Flag, Frame, HandOver, Instruction, Op, Recreate, ReportError
+from mesh.run.events import Call, Checkpoint, Flag, Frame, HandOver, Instruction, Interrupt, Op, Recreate, ReportError
 from mesh.run.inbox import Inbox, Input
 from mesh.run.journal import Journal
 from mesh.run.outbox import Outbox
@@ -51,6 +52,7 @@ TRANSITIONS: Final = {
     (State.RUNNING, "lost"): State.LOST,
     (State.RUNNING, "end"): State.ENDED,
     (State.HOLDING, "call"): State.RUNNING,
+    (State.HOLDING, "abandon"): State.READY,
     (State.SAVING, "answered"): State.READY,
     (State.LOST, "recreated"): State.READY,
     (State.LOST, "restore"): State.RESTORING,
@@ -69,7 +71,7 @@ TRANSITIONS: Final = {
     (State.AWAITING, "restore"): State.RESTORING,
 }
 
-GONE: Final = frozenset(("timeout", "trapped", "crashed"))  # kinds of failure after which the instance is closed
+GONE: Final = frozenset(("timeout", "trapped", "crashed", "cancelled"))  # kinds of failure that end the instance
 _CALLING: Final = (State.RUNNING, State.SAVING, State.RESTORING, State.REPLAYING)
 _FREE: Final = (State.READY, State.HOLDING, State.BROKEN, State.ENDED, State.LEFT)  # no call is under way
 
@@ -101,6 +103,7 @@ class NodeExecution:
         self._processed = False  # of the input at the head, only finish is left
         self._seq, self._part = first_seq, 0  # the lowest that was not ended here; of the next frame out
         self._broken = ""  # why no call can be made any more
+        self._cancelled: set[int] = set()  # seqs that were not ended here
 
     @property
     def progress(self) -> tuple[int, bool]:
@@ -127,6 +130,8 @@ class NodeExecution:
                 instructions += self._leave(None, self._broken)
             elif given is None or not all(box.has_room(given.seq) for box in self.outboxes.values()):
                 break
+            elif self.state is State.HOLDING and given.seq in self._cancelled:
+                self._to("abandon")
             elif self.state is State.HOLDING:
                 instructions.append(self._call("next"))
             else:
@@ -138,6 +143,8 @@ class NodeExecution:
         op = self._needs(given)
         if given.seq >= self._seq:
             self._seq = given.seq
+            if given.seq in self._cancelled:
+                return self._fail(given, "cancelled", "")
             if given.fault:
                 return self._fail(given, "overflow", given.fault)
             if op and self.state is State.BROKEN:
@@ -173,6 +180,7 @@ class NodeExecution:
             box.put(Frame(box.edge, self._seq, self._part, flags, payload))
         self._part += 1
         if flags & Flag.END:
+            self._cancelled.discard(self._seq)
             if flags & Flag.CHECKPOINT and self._journal is not None:
                 self._due = self._seq
             self._seq, self._part = self._seq + 1, 0
@@ -192,7 +200,7 @@ class NodeExecution:
         if self.state is State.REPLAYING:
             return self._replay(more=more)
         given = self._given()
-        wrong = self._misfit(len(parts), more)
+        wrong = "nobody wants it" if given.seq in self._cancelled else self._misfit(len(parts), more)
         if wrong:
             return self._call_failed(given, "answer", wrong)
         self._to("more" if more else "answered")
@@ -255,16 +263,34 @@ class NodeExecution:
         return self._fail(given, kind, cause)
 
     def _fail(self, given: Input, kind: str, cause: str) -> list[Instruction]:
-        """An item error: the seq ends here; what was made of it already stays."""
+        """The seq ends here, with an item error unless it was cancelled; what was made of it already stays."""
+        cancelled = given.seq in self._cancelled
         self._put(Flag.END | Flag.FAILED | given.flags & Flag.OF_SEQ, None)
         self._processed = False
         self.inbox.done()
-        instructions: list[Instruction] = [ReportError(self.node.id, given.seq, kind, cause[:MAX_CAUSE_CHARS])]
+        error = ReportError(self.node.id, given.seq, kind, cause[:MAX_CAUSE_CHARS])
+        instructions: list[Instruction] = [] if cancelled else [error]
         if self.state is State.RUNNING:
             self._to("lost" if kind in GONE else "answered")
         if self.state is State.LOST:
             instructions += self._recover(f"seq {given.seq}: {cause}")
         return instructions
+
+    def cancel(self, seq: int) -> list[Instruction]:
+        """Nobody wants a seq any more: what waits of it is let go, and a call for it is given up.
+
+        Unless the node's state would be lost with the call: then its answer is not used.
+        """
+        if seq < self._seq:
+            return []
+        if len(self._cancelled) >= RUN_WINDOW_SEQS:
+            raise ProtocolError("bad-message", f"{RUN_WINDOW_SEQS} seqs were cancelled already that did not end")
+        self._cancelled.add(seq)
+        head = self.inbox.head()
+        under_way = self.state is State.RUNNING and head is not None and head.seq == seq
+        self.inbox.cancel(seq, but_head=under_way)
+        lasting = self.node.stateful and (self._journal is None or bool(self._journal.fault))
+        return [Interrupt(self.seat)] if under_way and not lasting else []
 
     # A lost instance
 

@@ -113,6 +113,15 @@ class Fragment:
         placement, here = self._placement, self._instances
         return here.get(placement.source(edge, seq)), here.get(placement.target(edge, seq))
 
+    def cancel(self, seq: int) -> list[Instruction]:
+        """Nobody wants a seq any more, which may be on its way to here still."""
+        instructions: list[Instruction] = []
+        for seat, execution in self._instances.items():
+            if seat.first(seq) == seq:
+                instructions += execution.cancel(seq)
+                self._settle(execution, instructions)
+        return instructions
+
     # From the runtime
 
     def answered(self, seat: Seat, parts: Sequence[bytes], more: bool) -> list[Instruction]:

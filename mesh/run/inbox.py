@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from mesh.errors import ProtocolError
@@ -155,6 +155,18 @@ class Port:
             self._turn, self._current = self._seat.first(frame.seq + 1), None
         return frame
 
+    def cancel(self, seq: int, *, but_head: bool) -> None:
+        """What waits of a seq loses its payload, and the credit of that is owed."""
+        strand = self._strands.get(self._placement.source(self.edge, seq))
+        if strand is None:
+            return
+        spared = self.head() if but_head else None
+        for index, frame in enumerate(strand.frames):
+            if frame.seq == seq and frame.payload is not None and frame is not spared:
+                strand.owed += len(frame.payload)
+                strand.consumed = seq
+                strand.frames[index] = replace(frame, payload=None)
+
     def due(self) -> list[tuple[int, int]]:
         """Credit to give back now: a seq of the strand, and bytes.
 
@@ -195,6 +207,11 @@ class Inbox(ABC):
     @abstractmethod
     def done(self) -> None:
         """The oldest input was consumed."""
+
+    def cancel(self, seq: int, *, but_head: bool) -> None:
+        """Lets the payloads go that wait here for a seq, but for those of ``head`` where that is in use."""
+        for port in self.ports.values():
+            port.cancel(seq, but_head=but_head)
 
 
 class Stream(Inbox):
@@ -309,6 +326,13 @@ class Gather(Inbox):
         self._fault_port = self._edges[edge].port
         self._fault = f"port {self._fault_port!r}: {fault}"
         self._parts = {each: [] for each in self.ports}
+
+    def cancel(self, seq: int, *, but_head: bool) -> None:
+        super().cancel(seq, but_head=but_head)
+        if seq == self._seq and not but_head:
+            self._head = None
+            self._fault = "cancelled"  # so nothing more is kept
+            self._parts = {each: [] for each in self.ports}
 
     def head(self) -> Input | None:
         if self._head is None and not self._open:
