@@ -10,7 +10,7 @@ from mesh.errors import NodeError
 from mesh.ids import NodeId, PeerId
 from mesh.manifest.graph import Graph, GraphNode
 from mesh.nodes.spec import RuntimeName
-from mesh.run.events import Call, FailRun, Frame, Instruction, Recreate, Retire
+from mesh.run.events import Call, FailRun, Frame, Instruction, Interrupt, Recreate, Retire
 from mesh.run.fragment import Fragment
 from mesh.run.placement import Placement, Seat
 from mesh.run.retention import Resumption
@@ -72,7 +72,8 @@ class Host:
         self._execute = execute
         self._instances: dict[Seat, Instance] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._due: deque[Call | Recreate] = deque()
+        self._due: deque[Call | Recreate | Interrupt] = deque()
+        self._calls: dict[Seat, asyncio.Task[None]] = {}  # the last of each instance
         self._starting = False
         self._closing: set[asyncio.Task[None]] = set()  # instances that are not needed any more
         self._closed = False
@@ -144,13 +145,16 @@ class Host:
     def credit(self, edge: int, seq: int, amount: int) -> None:
         self.carry_out(self.fragment.credit(edge, seq, amount))
 
+    def cancel(self, seq: int) -> None:
+        self.carry_out(self.fragment.cancel(seq))
+
     def carry_out(self, instructions: Sequence[Instruction]) -> None:
         """Starts calls, after everything else was passed on, in order."""
         if self._closed:
             return
         others: list[Instruction] = []
         for instruction in instructions:
-            if isinstance(instruction, Call | Recreate):
+            if isinstance(instruction, Call | Recreate | Interrupt):
                 self._due.append(instruction)
                 continue
             if isinstance(instruction, Retire):
@@ -167,12 +171,17 @@ class Host:
         self._starting = True
         try:
             while self._due and not self._closed:
-                due = self._due.popleft()
-                self._start(self._call(due) if isinstance(due, Call) else self._recreate(due.seat))
+                match self._due.popleft():
+                    case Call() as call:
+                        self._calls[call.seat] = self._start(self._call(call))
+                    case Recreate(seat):
+                        self._start(self._recreate(seat))
+                    case Interrupt(seat):
+                        self._start(self._interrupt(seat, self._calls[seat]))
         finally:
             self._starting = False
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         # eager: the runtime should have the call before this turn of the loop ends
         task = asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
         if task.done():
@@ -180,6 +189,7 @@ class Host:
         else:
             self._tasks.add(task)
             task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -215,6 +225,13 @@ class Host:
             case "finish":
                 answer = await instance.finish()
         return self.fragment.answered(call.seat, answer.parts, answer.more)
+
+    async def _interrupt(self, seat: Seat, call: asyncio.Task[None]) -> None:
+        """Unless it is answered first."""
+        call.cancel()
+        await asyncio.wait((call,))
+        if call.cancelled():
+            self.carry_out(self.fragment.failed(seat, "cancelled", ""))
 
     async def _recreate(self, seat: Seat) -> None:
         await self._instances.pop(seat).close()

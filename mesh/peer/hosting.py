@@ -210,6 +210,12 @@ class Hosting:
 
     # The end
 
+    def cancel(self, link: "Link", message: messages.Cancel) -> None:
+        """Nobody wants a seq of the run any more."""
+        site = self.site(RunKey(link.peer, RunId(message.run)), message.epoch)
+        if site is not None:
+            site.host.cancel(message.seq)
+
     def stats(self, link: "Link", message: messages.Stats) -> None:
         site = self._sites.get(RunKey(link.peer, RunId(message.run)))
         if site is not None:

@@ -315,6 +315,8 @@ class Peer:
                 self._hosting.prepare(link, message)
             case messages.Cut() if link.peer == key.driver:
                 self._hosting.cut(link, message)
+            case messages.Cancel() if link.peer == key.driver:
+                self._hosting.cancel(link, message)
             case messages.State() if link.peer == key.driver:
                 self._hosting.state(link, message)
             case messages.Credit() if key not in self._runs:
@@ -323,7 +325,7 @@ class Peer:
                     site.receive_credit(link.peer, GiveCredit(message.edge, message.seq, message.amount))
             case _ if key in self._runs:
                 self._runs[key].receive(link.peer, message)
-            case messages.Stop() | messages.Stats() | messages.Prepare() | messages.Cut():
+            case messages.Stop() | messages.Stats() | messages.Prepare() | messages.Cut() | messages.Cancel():
                 raise ProtocolError("bad-message", "only its driver moves or ends a run, or asks after it")
 
     def _site(self, key: RunKey, epoch: int) -> Site | None:

@@ -170,6 +170,15 @@ class Progress(NamedTuple):
     body: Mapping[str, Any]
 
 
+class Cancel(NamedTuple):
+    """Nobody wants a seq any more."""
+
+    driver: PeerId
+    run: RunId
+    epoch: int
+    seq: int
+
+
 class Relay(NamedTuple):
     """What ``sender`` says to ``to``, sealed (mesh.protocol.sealing), through a peer that both have a link to."""
 
@@ -223,6 +232,7 @@ RunMessage = (
     | Step
     | State
     | Leaving
+    | Cancel
     | Part
 )
 Message = RunMessage | Relay | Plan | Planned
@@ -389,6 +399,7 @@ _NAMES: Final[dict[str, type[Message]]] = {
     "STATS": Stats, "STATS_REPLY": StatsReply, "FAILED": Failed, "CHECKPOINT": Checkpoint,
     "UNREACHABLE": Unreachable, "PROGRESS": Progress, "RELAY": Relay, "PLAN": Plan, "PLANNED": Planned, "PART": Part,
     "PREPARE": Prepare, "CUT": Cut, "STEP": Step, "STATE": State, "LEAVING": Leaving,
+    "CANCEL": Cancel,
 }  # fmt: skip
 _CODES: Final[dict[type[Message], int]] = {kind: _TYPES[name] for name, kind in _NAMES.items()}
 _CLASSES: Final[dict[int, type[Message]]] = {code: kind for kind, code in _CODES.items() if kind is not Part}

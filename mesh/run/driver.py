@@ -16,68 +16,21 @@ one that holds back, one seq more.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from mesh.errors import ProtocolError
 from mesh.ids import DRIVER, NodeId
-from mesh.limits import EDGE_CREDIT_BYTES
+from mesh.limits import EDGE_CREDIT_BYTES, RUN_WINDOW_SEQS
 from mesh.manifest.graph import Graph
-from mesh.run.events import Emit, Failure, Flag, Frame, GiveCredit
+from mesh.run.events import CancelSeq, Emit, Flag, Frame, GiveCredit
 from mesh.run.inbox import Gather, Inbox, Input, Port, Stream, Whole
 from mesh.run.outbox import Outbox
+from mesh.run.outcome import Counts, DriverInstruction, Failure, Finished, Result, SeqFailed
 from mesh.run.placement import Placement
 from mesh.run.retention import Resumption, Retention
 from mesh.run.suspects import Death, Suspects
 
 type OnError = Literal["stop", "continue"]
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One part of the single sink, or the map of several; call ``taken`` once the application has it."""
-
-    seq: int
-    part: int
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SeqFailed:
-    """With ``continue``: an item failed. Where several nodes failed on one seq, each is told."""
-
-    error: Failure
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The run is over: done, or ended by an item error (with ``stop``; with ``continue`` by kind ``lost`` only), or by
-    ``fail`` with its ``reason``.
-    """
-
-    status: Literal["done", "failed"]
-    error: Failure | None = None
-    reason: str = ""
-
-
-@dataclass(slots=True)
-class Counts:
-    """For the receipt; the extra seq of finish counts in ``results_out`` only.
-
-    ``replayed``: items that went out again; ``duplicates_dropped``: results that came again.
-    """
-
-    items_in: int = 0
-    results_out: int = 0
-    done: int = 0
-    filtered: int = 0
-    failed: int = 0
-    dropped: int = 0
-    replayed: int = 0
-    duplicates_dropped: int = 0
-
-
-type DriverInstruction = Emit | GiveCredit | Result | SeqFailed | Finished
 
 
 class Driver:
@@ -113,6 +66,7 @@ class Driver:
         self._result_out = False
         self._told = 0  # errors below this seq were told in an earlier epoch
         self._errors: dict[int, list[Failure]] = {}  # of seqs whose turn has not passed
+        self._cancelled: set[int] = set()  # and kept for a while, because errors may come late
 
     def _begin(self, placement: Placement, first_seq: int) -> None:
         """Fresh ends of all edges of the graph."""
@@ -243,7 +197,7 @@ class Driver:
     def _send(self) -> list[DriverInstruction]:
         while self._held and self._may_go(self._held[0][0]):
             seq, flags, payload = self._held.popleft()
-            if seq in self._suspects.condemned:
+            if seq in self._suspects.condemned or seq in self._cancelled:
                 flags, payload = flags | Flag.FAILED, None
             for edge, box in self._sources.items():
                 box.put(Frame(edge, seq, 0, flags, payload))
@@ -282,7 +236,7 @@ class Driver:
         failure = Failure(seq, node, kind, cause, peer)
         if self._finished:
             return []
-        if seq < self._told and kind != "lost":
+        if kind != "lost" and (seq < self._told or seq in self._cancelled):
             return []
         if seq < self._turn:  # another node failed on it first, and its turn has passed
             return [self._finish("failed", failure) if kind == "lost" else SeqFailed(failure)]
@@ -291,6 +245,19 @@ class Driver:
             raise ProtocolError("bad-message", f"a second error of node {node!r} for seq {seq}")
         known.append(failure)
         return self._proceed()
+
+    def cancel(self, seq: int) -> Sequence[DriverInstruction]:
+        """The application does not want a seq any more: what it has not taken of it will not come.
+
+        A stateful node may have seen it, and may not. Raises ValueError for a seq that was not admitted.
+        """
+        if not 0 <= seq < self.counts.items_in:
+            raise ValueError(f"no item {seq} was taken in")
+        if self._finished or seq < self._turn or seq in self._cancelled:
+            return []
+        self._cancelled = {each for each in self._cancelled if each > self._turn - RUN_WINDOW_SEQS} | {seq}
+        self._sinks.cancel(seq, but_head=True)
+        return [CancelSeq(seq), *self._proceed()]
 
     def checkpoint(self, node: NodeId, seq: int, state: bytes | None, fault: str = "") -> Sequence[DriverInstruction]:
         """A peer reports a node's state after a seq, or why there is none. Raises ProtocolError("bad-message")."""
@@ -325,7 +292,7 @@ class Driver:
             given = (self._committed or self._sinks).head()
             if given is None or self._awaits_error(given):
                 break
-            if given.payload is None or self._is_duplicate(given):
+            if given.payload is None or given.seq in self._cancelled or self._is_duplicate(given):
                 instructions += self._pass(given)
             else:
                 instructions.append(Result(given.seq, self._parts, given.payload))
@@ -349,7 +316,7 @@ class Driver:
 
     def _awaits_error(self, given: Input) -> bool:
         """Whether a seq ended as failed, and the error itself, on its own way here, has not come yet."""
-        if given.seq < self._turn:
+        if given.seq < self._turn or given.seq in self._cancelled:
             return False
         if given.fault:
             known = Failure(given.seq, NodeId(given.port), "overflow", given.fault, DRIVER)
@@ -366,6 +333,8 @@ class Driver:
             return []
         final = bool(given.flags & Flag.FINAL)
         errors = self._errors.pop(given.seq, [])
+        if given.seq in self._cancelled:
+            errors = [each for each in errors if each.kind == "lost"]
         if not final:
             self._count(given, failed=bool(errors))
         self._turn, self._parts = given.seq + 1, 0
@@ -379,7 +348,9 @@ class Driver:
         return [*told, self._finish("done")] if final else told
 
     def _count(self, given: Input, *, failed: bool) -> None:
-        if failed:
+        if given.seq in self._cancelled:
+            self.counts.cancelled += 1
+        elif failed:
             self.counts.failed += 1
         elif self._parts:
             self.counts.done += 1

@@ -87,20 +87,6 @@ class ReportError:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """An item error, as the driver learnt of it; ``peer`` is the name of where the node ran.
-
-    ``kind`` is that of a ReportError; or ``killed``: peers died of the item.
-    """
-
-    seq: int
-    node: NodeId
-    kind: str
-    cause: str
-    peer: str
-
-
-@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Tell the driver the node's state after ``seq``, or, with ``state is None``, why there is none (``fault``)."""
 
@@ -124,6 +110,13 @@ class Retire:
     """An instance has done all that was its to do: close it."""
 
     seat: Seat
+
+
+@dataclass(frozen=True, slots=True)
+class CancelSeq:
+    """Tell every peer of the run, this one too, that nobody wants the seq any more."""
+
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)

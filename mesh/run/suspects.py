@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mesh.ids import NodeId, PeerId
 from mesh.limits import POISON_DEATHS
-from mesh.run.events import Failure
+from mesh.run.outcome import Failure
 from mesh.run.placement import Placement
 
 

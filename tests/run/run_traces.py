@@ -12,13 +12,12 @@ from typing import Any
 from mesh.errors import ProtocolError
 from mesh.ids import PeerId
 from mesh.manifest.graph import Edge, Graph, GraphNode
-from mesh.run.driver import Driver, DriverInstruction, Finished, Result, SeqFailed
+from mesh.run.driver import Driver
 from mesh.run.events import (
     Call,
     Checkpoint,
     Emit,
     FailRun,
-    Failure,
     Frame,
     GiveCredit,
     HandOver,
@@ -28,6 +27,7 @@ from mesh.run.events import (
     Retire,
 )
 from mesh.run.fragment import Fragment
+from mesh.run.outcome import DriverInstruction, Failure, Finished, Result, SeqFailed
 from mesh.run.placement import Placement, Seat
 from mesh.run.retention import Resumption
 from mesh.run.suspects import Death

@@ -6,9 +6,10 @@ from places import line, placed
 from mesh.ids import NodeId
 from mesh.limits import EDGE_CREDIT_BYTES, RUN_WINDOW_BYTES, RUN_WINDOW_SEQS
 from mesh.manifest.graph import Edge, Graph, GraphNode
-from mesh.run.driver import Driver, Finished, Result, SeqFailed
+from mesh.run.driver import Driver
 from mesh.run.events import Flag, Frame
 from mesh.run.outbox import cost
+from mesh.run.outcome import Finished, Result, SeqFailed
 
 A = NodeId("a")
 GRAPH = line()

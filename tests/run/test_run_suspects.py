@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from mesh.ids import NodeId, PeerId
 from mesh.limits import POISON_DEATHS
 from mesh.manifest.graph import Edge, Graph, GraphNode
-from mesh.run.driver import Driver, DriverInstruction, Finished, OnError, SeqFailed
-from mesh.run.events import Emit, Failure, Flag, Frame
+from mesh.run.driver import Driver, OnError
+from mesh.run.events import Emit, Flag, Frame
+from mesh.run.outcome import DriverInstruction, Failure, Finished, SeqFailed
 from mesh.run.placement import Placement
 from mesh.run.suspects import Death
 

@@ -154,6 +154,12 @@ class Epoch:
         """It cannot go on."""
         self._owner.absence.lose(reason)
 
+    def cancel(self, seq: int) -> None:
+        """Nobody wants a seq any more: all parts are told."""
+        for worker in self.workers:
+            self._peer.post(worker, messages.Cancel(*self.address(), seq))
+        self.site.host.cancel(seq)
+
     # Its end
 
     def deaths(self, peers: Collection[PeerId]) -> list[Death]:

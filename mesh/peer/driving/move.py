@@ -9,7 +9,8 @@ from mesh.ids import NodeId, PeerId
 from mesh.limits import SETUP_TIMEOUT_S
 from mesh.peer.driving.epoch import Epoch
 from mesh.protocol import messages
-from mesh.run.driver import Driver, DriverInstruction
+from mesh.run.driver import Driver
+from mesh.run.outcome import DriverInstruction
 
 if TYPE_CHECKING:
     from mesh.peer.peer import Peer

@@ -15,7 +15,8 @@ from mesh.limits import MOVE_GAIN, MOVE_INTERVAL_S
 from mesh.peer.driving.epoch import Epoch
 from mesh.peer.driving.move import Move, Nodes
 from mesh.protocol import messages
-from mesh.run.driver import Driver, DriverInstruction
+from mesh.run.driver import Driver
+from mesh.run.outcome import DriverInstruction
 
 if TYPE_CHECKING:
     from mesh.peer.peer import Peer, Planned

@@ -11,7 +11,7 @@ from mesh.manifest.graph import Graph
 from mesh.peer.driving.epoch import Epoch
 from mesh.peer.host import summaries
 from mesh.protocol import messages
-from mesh.run.driver import Counts
+from mesh.run.outcome import Counts
 
 type Told = Mapping[tuple[PeerId, int], messages.Times]  # by worker, and the epoch since which it counts
 
@@ -85,6 +85,7 @@ def write_receipt(
         "results_out": counts.results_out,
         "seqs": {"done": counts.done, "filtered": counts.filtered, "failed": counts.failed},
         "dropped": counts.dropped,
+        "cancelled": counts.cancelled,
         "replayed": counts.replayed,
         "duplicates_dropped": counts.duplicates_dropped,
         "epochs": [{"epoch": each.number, "reason": each.reason, "placement": each.began} for each in epochs],

@@ -21,8 +21,9 @@ from mesh.peer.driving.receipt import summary, write_receipt
 from mesh.peer.driving.stats import Stats
 from mesh.peer.site import RunKey, Site
 from mesh.protocol import messages
-from mesh.run.driver import Counts, Driver, DriverInstruction, Finished, OnError, Result, SeqFailed
-from mesh.run.events import Checkpoint, Emit, Failure, Frame, GiveCredit, HandOver, ReportError
+from mesh.run.driver import Driver, OnError
+from mesh.run.events import CancelSeq, Checkpoint, Emit, Frame, GiveCredit, HandOver, ReportError
+from mesh.run.outcome import Counts, DriverInstruction, Failure, Finished, Result, SeqFailed
 from mesh.run.retention import Resumption
 
 if TYPE_CHECKING:
@@ -90,6 +91,12 @@ class Run:
         result, self._result = self._result, None
         self.carry_out(self.driver.taken())
         return RunResult(result.seq, result.part, result.payload)
+
+    def cancel_item(self, seq: int) -> None:
+        """Gives an item up: what waits for it anywhere is dropped, what computes for it is interrupted, and results of
+        it that were not taken do not come. A stateful node may have seen it. Raises ValueError if it was not taken in.
+        """
+        self.carry_out(self.driver.cancel(seq))
 
     async def cancel(self) -> None:
         """Ends the run everywhere; what is queued for it is dropped."""
@@ -274,6 +281,8 @@ class Run:
                 case Result() if not self._status:  # what the engine still has at a bad end stays there
                     self._result = instruction
                     self._arrived.set()
+                case CancelSeq(seq):
+                    self._epochs[-1].cancel(seq)
                 case SeqFailed(failure):
                     error = self._failed_item(failure)
                     if self._on_failure is not None:

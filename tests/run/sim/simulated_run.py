@@ -14,9 +14,21 @@ from imagined_nodes import Outcome, finish, process
 from mesh.ids import NodeId, PeerId
 from mesh.limits import POISON_DEATHS
 from mesh.manifest.graph import Graph, GraphNode
-from mesh.run.driver import Driver, Finished, Result, SeqFailed
-from mesh.run.events import Call, Checkpoint, Emit, Failure, GiveCredit, HandOver, Recreate, ReportError, Retire
+from mesh.run.driver import Driver
+from mesh.run.events import (
+    Call,
+    CancelSeq,
+    Checkpoint,
+    Emit,
+    GiveCredit,
+    HandOver,
+    Interrupt,
+    Recreate,
+    ReportError,
+    Retire,
+)
 from mesh.run.fragment import Fragment
+from mesh.run.outcome import Failure, Finished, Result, SeqFailed
 from mesh.run.placement import Placement, Seat
 from mesh.run.retention import Resumption
 from mesh.run.suspects import Death
@@ -80,16 +92,19 @@ class Simulation:
         credit_bytes: int,
         crashes: Sequence[int] = (),
         moves: Sequence[int] = (),
+        cancels: float = 0.0,
         poison: tuple[int, NodeId] | None = None,
     ) -> None:
-        """``crashes``, ``moves``: after how many steps each of them comes, counted from the one before. Crashes are
-        told as deaths, but for so many as would condemn an item that has nothing to do with them. ``poison``: a seq,
-        and a node whose peer dies of it.
+        """``cancels``: how likely it is after each step that a seq is given up. ``crashes``, ``moves``: after how many
+        steps each of them comes, counted from the one before. Crashes are told as deaths, but for so many as would
+        condemn an item that has nothing to do with them. ``poison``: a seq, and a node whose peer dies of it.
         """
         self._random = random
         self._graph, self._credit_bytes = graph, credit_bytes
         self._crashes, self._moves = deque(crashes), deque(moves)
         self._unrelated = 0  # crashes that have come
+        self._cancels = cancels
+        self.cancelled: set[int] = set()
         self._poison = poison
         self.moved = 0
         self._nodes = {node.id: node for node in graph.nodes}
@@ -166,6 +181,7 @@ class Simulation:
                     self._deliver(which)
                 case "resume":
                     self._resume()
+            self._perhaps_cancel()
             self._perhaps_move()
             self._perhaps_crash()
         assert self.finished is not None, f"deadlock: {[fragment.states() for fragment in self.fragments.values()]}"
@@ -177,6 +193,17 @@ class Simulation:
         takes = [("take", None)] if self._result_out else []
         resumes = [("resume", None)] if self._resumption else []
         return [*lanes, *calls, *feeds, *takes, *resumes]
+
+    def _perhaps_cancel(self) -> None:
+        admitted = range(self.driver.turn, self.driver.counts.items_in)
+        if admitted and not self.finished and not self._resumption and self._random.random() < self._cancels:
+            seq = self._random.choice(admitted)
+            self.cancelled.add(seq)
+            self._do(self.driver.cancel(seq))
+
+    def _interrupt(self, seat: Seat) -> None:
+        self._calls = [call for call in self._calls if call.seat is not seat]
+        self._do(self.fragments[seat.peer].failed(seat, "cancelled", ""), seat.peer)
 
     def _perhaps_crash(self) -> None:
         if not self._crashes or self.finished:
@@ -318,6 +345,11 @@ class Simulation:
             match each:
                 case Call() | Recreate():
                     self._calls.append(each)
+                case Interrupt(seat):
+                    self._interrupt(seat)
+                case CancelSeq():
+                    for peer in self._peers:
+                        self._post("control", HOME, peer, each)
                 case Emit(frame):
                     if frame.edge == self._first_source and frame.payload is not None:
                         self._sent.append(frame.seq)
@@ -349,7 +381,7 @@ class Simulation:
         if epoch != (self.epoch if target == HOME else self._fragments_epoch) or (target in self._gone):
             return
         if target not in self.placements:  # it has no part any more
-            assert isinstance(message, GiveCredit)
+            assert isinstance(message, GiveCredit | CancelSeq)
             return
         place = self.driver if target == HOME else self.fragments[target]
         match message:
@@ -364,6 +396,8 @@ class Simulation:
                 self._do(self.fragments[target].arrived(self.placements[target].seat(node, 1 << 60), state), target)
             case GiveCredit(edge, seq) if not self.placements[target].remembers(edge, seq):
                 pass
+            case CancelSeq(seq):
+                self._do(self.fragments[target].cancel(seq), target)
             case ReportError(node, seq, kind, cause):
                 self._do(self.driver.error(node, seq, kind, cause, source))
             case Checkpoint(node, seq, state, fault):
