@@ -934,6 +934,79 @@ def moves() -> list[Any]:
     ]
 
 
+def cancels() -> list[Any]:
+    """Seqs that nobody wants any more."""
+    return [
+        fragment(
+            "a call for a seq that is given up is interrupted, and its successor goes on with a new instance",
+            [{"id": "a"}, {"id": "far"}],
+            [[None, "a", ""], ["a", "far", ""], ["far", None, "far"]],
+            frame(0, 0, 0, END, "10"),
+            frame(0, 1, 0, END, "11"),
+            frame(0, 2, 0, END, "12"),
+            ("cancel", 0),
+            ("failed", "a", "cancelled", ""),
+            ("recreated", "a"),
+            ("cancel", 2),
+            answered("a", "21"),
+            ("cancel", 1),
+        ),
+        fragment(
+            "a generator that is given up between two steps is asked no more",
+            [{"id": "a", "arity": "many"}, {"id": "far"}],
+            [[None, "a", ""], ["a", "far", ""], ["far", None, "far"]],
+            frame(0, 0, 0, END, "10"),
+            answered("a", "a0", more=True),
+            ("cancel", 0),
+            ("credit", 1, 0, 65),
+            frame(0, 1, 0, END, "11"),
+            ("credit", 1, 0, 64),
+            credit_bytes=65,
+        ),
+        fragment(
+            "a node whose state would be lost is let finish, and its answer is not used",
+            [{"id": "a", "stateful": True}, {"id": "far"}],
+            [[None, "a", ""], ["a", "far", ""], ["far", None, "far"]],
+            frame(0, 0, 0, END, "10"),
+            ("cancel", 0),
+            answered("a", "a0"),
+        ),
+        fragment(
+            "a join lets go what it gathered of a seq that is given up",
+            [{"id": "far"}, {"id": "a", "join": True}],
+            [["far", "a", "p"], [None, "a", "q"], [None, "far", ""], ["a", None, "a"]],
+            frame(0, 0, 0, END, "10"),
+            ("cancel", 0),
+            frame(1, 0, 0, END, "11"),
+            frame(1, 1, 0, END, "13"),
+            frame(0, 1, 0, END, "12"),
+        ),
+        driver(
+            "a seq that is given up brings no result and no error, and counts as cancelled",
+            ["a"],
+            ("admit", "05"),
+            ("admit", "06"),
+            ("cancel", 0),
+            ("error", "a", 0, "raised", "late", "ada"),
+            frame(1, 0, 0, END | FAILED),
+            frame(1, 1, 0, END, "0b"),
+            ("taken",),
+            ("cancel", 1),
+            ("finish_input",),
+            frame(1, 2, 0, LAST),
+        ),
+        driver(
+            "a seq that was given up goes out as failed in a new epoch",
+            ["a"],
+            ("admit", "05"),
+            ("cancel", 0),
+            ("interrupt",),
+            ("resume",),
+            frame(1, 0, 0, END | FAILED),
+        ),
+    ]
+
+
 def main() -> None:
     path = Path(__file__).parent.parent / "vectors" / "run.json"
     traces = [
@@ -947,6 +1020,7 @@ def main() -> None:
         *deaths(),
         *replicas(),
         *moves(),
+        *cancels(),
     ]
     steps = ",\n".join(_compact(trace) for trace in traces)
     path.write_text(f"[\n{steps}\n]\n")

@@ -15,6 +15,7 @@ from mesh.manifest.graph import Edge, Graph, GraphNode
 from mesh.run.driver import Driver
 from mesh.run.events import (
     Call,
+    CancelSeq,
     Checkpoint,
     Emit,
     FailRun,
@@ -22,6 +23,7 @@ from mesh.run.events import (
     GiveCredit,
     HandOver,
     Instruction,
+    Interrupt,
     Recreate,
     ReportError,
     Retire,
@@ -95,6 +97,10 @@ def write(instruction: Instruction | DriverInstruction | Resumption | Hold) -> J
             return ["call", _name(seat), op, _hex(payload)]
         case Recreate(seat):
             return ["recreate", _name(seat)]
+        case Interrupt(seat):
+            return ["interrupt", _name(seat)]
+        case CancelSeq(seq):
+            return ["cancelSeq", seq]
         case Emit(frame):
             return ["emit", write_frame(frame)]
         case GiveCredit(edge, seq, amount):
@@ -156,6 +162,8 @@ class Machine:
                 return self.fragment.frame(read_frame(written))
             case "credit", (edge, seq, amount):
                 return self.fragment.credit(edge, seq, amount)
+            case "cancel", (seq,):
+                return self.fragment.cancel(seq)
             case "cut", (since, places):
                 self._cut(since, places)
                 return self.fragment.cut()

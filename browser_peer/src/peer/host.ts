@@ -48,8 +48,6 @@ export interface HostOptions {
 /** Runs a fragment. */
 export class Host {
   readonly times: Map<string, Times>;
-  /** How many calls are under way. */
-  running = 0;
   /** That ended, of each node. */
   private readonly calls = new Map<string, number>();
   private readonly nodes: ReadonlyMap<string, GraphNode>;
@@ -58,6 +56,7 @@ export class Host {
   private prepared: readonly Seat[] = [];
   private readonly instances = new Map<Seat, Instance>();
   private readonly fragment: Fragment;
+  private readonly underWay = new Map<Seat, Call>();
   private closed = false;
 
   constructor(
@@ -73,6 +72,11 @@ export class Host {
     this.nodes = new Map(graph.nodes.map((node) => [node.id, node]));
     this.fragment = new Fragment(graph, placement, me, resumption);
     for (const { node } of this.seats) if (!times.has(node)) times.set(node, new Times());
+  }
+
+  /** How many calls are under way. */
+  get running(): number {
+    return this.underWay.size;
   }
 
   /** Makes every instance, in its state; rejects with a NodeError that names the node where one cannot be made. */
@@ -157,12 +161,17 @@ export class Host {
     this.carryOut(this.fragment.credit(edge, seq, bytes));
   }
 
+  cancel(seq: number): void {
+    this.carryOut(this.fragment.cancel(seq));
+  }
+
   /** Starts calls; passes everything else on, in order. */
   private carryOut(instructions: Instruction[]): void {
     if (this.closed) return;
     const others: Instruction[] = [];
     for (const instruction of instructions) {
       if (instruction.do === "call") this.watch(this.call(instruction));
+      else if (instruction.do === "interrupt") this.interrupt(instruction.seat);
       else if (instruction.do === "recreate") this.watch(this.recreate(instruction.seat));
       else others.push(instruction);
       if (instruction.do === "retire") this.discard(instruction.seat);
@@ -178,14 +187,15 @@ export class Host {
   private async call(call: Call): Promise<void> {
     const started = performance.now();
     let report: () => Instruction[];
-    this.running += 1;
+    this.underWay.set(call.seat, call);
     try {
       report = await this.perform(call);
     } catch (error) {
       const { kind, message } = asNodeError(error);
       report = () => this.fragment.failed(call.seat, kind, message);
     }
-    this.running -= 1;
+    if (this.underWay.get(call.seat) !== call) return; // it was given up
+    this.underWay.delete(call.seat);
     this.calls.set(call.seat.node, (this.calls.get(call.seat.node) ?? 0) + 1);
     if (call.op !== "snapshot" && call.op !== "restore") {
       this.times.get(call.seat.node)!.add(performance.now() - started);
@@ -207,6 +217,12 @@ export class Host {
     }
     const { parts, more } = op === "process" ? await instance.process(payload!) : await instance[op]();
     return () => this.fragment.answered(seat, parts, more);
+  }
+
+  /** What the call still answers is ignored. */
+  private interrupt(seat: Seat): void {
+    this.underWay.delete(seat);
+    this.carryOut(this.fragment.failed(seat, "cancelled", ""));
   }
 
   private async recreate(seat: Seat): Promise<void> {

@@ -210,6 +210,7 @@ export class Peer extends EventTarget implements PeerApi, Home, HostingHome, Rec
       case "PREPARE":
       case "CUT":
       case "STATE":
+      case "CANCEL":
         if (link.peer !== key.driver) throw new Error("only its driver moves or ends a run, or asks after it");
         this.obey(key, message);
         break;
@@ -220,11 +221,12 @@ export class Peer extends EventTarget implements PeerApi, Home, HostingHome, Rec
 
   private obey(
     key: RunKey,
-    message: Extract<RunMessage, { type: "STOP" | "STATS" | "PREPARE" | "CUT" | "STATE" }>,
+    message: Extract<RunMessage, { type: "STOP" | "STATS" | "PREPARE" | "CUT" | "STATE" | "CANCEL" }>,
   ): void {
     if (message.type === "STOP") this.hosting.stop(key);
     else if (message.type === "STATS") this.hosting.stats(key);
     else if (message.type === "PREPARE") void this.hosting.prepare(key, message.epoch, message.body);
+    else if (message.type === "CANCEL") this.hosting.site(key, message.epoch)?.host.cancel(message.seq);
     else if (message.type === "CUT") this.hosting.cut(key, message.epoch, message.body);
     else this.hosting.state(key, message.epoch, message.body);
   }

@@ -98,6 +98,7 @@ export interface Receipt {
   results_out: number;
   seqs: { done: number; filtered: number; failed: number };
   dropped: number;
+  cancelled: number;
   replayed: number;
   duplicates_dropped: number;
   epochs: EpochRecord[];

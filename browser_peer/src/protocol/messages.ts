@@ -32,6 +32,7 @@ export type RunMessage =
   | (Epoch & { type: "PREPARE"; body: Body })
   | (Epoch & { type: "CUT"; body: Body })
   | (Epoch & { type: "STATE"; body: Body })
+  | (Epoch & { type: "CANCEL"; seq: number })
   | (Epoch & { type: "UNREACHABLE"; peer: string })
   | (Epoch & { type: "PROGRESS"; body: Body })
   | (Epoch & { type: "READY" })
@@ -74,6 +75,7 @@ const FIELDS: { [Type in Message["type"]]: string[] } = {
   STEP: ["driver", "run", "epoch", "body"],
   STATE: ["driver", "run", "epoch", "body"],
   LEAVING: ["driver", "run", "epoch", "text"],
+  CANCEL: ["driver", "run", "epoch", "seq"],
   RELAY: ["sender", "to", "sealed"],
   PLAN: ["id", "request"],
   PLANNED: ["id", "answer"],

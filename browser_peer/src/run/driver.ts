@@ -69,6 +69,8 @@ export class Driver {
   private told = 0;
   /** Of seqs whose turn has not passed. */
   private readonly errors = new Map<number, Failure[]>();
+  /** And kept for a while, because errors may come late. */
+  private cancelled = new Set<number>();
 
   constructor(
     private readonly graph: Graph,
@@ -220,9 +222,8 @@ export class Driver {
   private send(): DriverInstruction[] {
     while (this.held[0] !== undefined && this.mayGo(this.held[0].seq)) {
       const { seq, flags, payload } = this.held.shift()!;
-      const item = this.suspects.condemned.has(seq)
-        ? { flags: flags | Flag.FAILED, payload: null }
-        : { flags, payload };
+      const failed = this.suspects.condemned.has(seq) || this.cancelled.has(seq);
+      const item = failed ? { flags: flags | Flag.FAILED, payload: null } : { flags, payload };
       for (const [edge, box] of this.sources) box.put({ edge, seq, part: 0, ...item });
     }
     const frames = [...this.sources.values()].flatMap((box) => box.take());
@@ -265,7 +266,7 @@ export class Driver {
     this.checkSeq(seq, this.inputEnded && seq === this.counts.items_in);
     const error = { seq, node, kind, cause, peer };
     if (this.over) return [];
-    if (seq < this.told && kind !== "lost") return [];
+    if (kind !== "lost" && (seq < this.told || this.cancelled.has(seq))) return [];
     // another node failed on it first, and its turn has passed
     if (seq < this.turn) return [kind === "lost" ? this.finish("failed", error) : { do: "seqFailed", error }];
     const known = this.errors.get(seq) ?? [];
@@ -274,6 +275,19 @@ export class Driver {
     }
     this.errors.set(seq, [...known, error]);
     return this.proceed();
+  }
+
+  /**
+   * The application does not want a seq any more: what it has not taken of it will not come. A stateful node may have seen
+   * it, and may not. Throws a RangeError for a seq that was not admitted.
+   */
+  cancel(seq: number): DriverInstruction[] {
+    if (!(seq >= 0 && seq < this.counts.items_in)) throw new RangeError(`no item ${seq} was taken in`);
+    if (this.over || seq < this.turn || this.cancelled.has(seq)) return [];
+    const recent = [...this.cancelled].filter((each) => each > this.turn - limits.RUN_WINDOW_SEQS);
+    this.cancelled = new Set([...recent, seq]);
+    this.sinks.cancel(seq, true);
+    return [{ do: "cancelSeq", seq }, ...this.proceed()];
   }
 
   /** A peer reports a node's state after a seq, or why there is none. Throws ProtocolError("bad-message"). */
@@ -312,7 +326,7 @@ export class Driver {
     while (!this.over && !this.resultOut) {
       const given = (this.committed ?? this.sinks).head();
       if (given === undefined || this.awaitsError(given)) break;
-      if (given.payload === null || this.isDuplicate(given)) {
+      if (given.payload === null || this.cancelled.has(given.seq) || this.isDuplicate(given)) {
         instructions.push(...this.pass(given));
       } else {
         instructions.push({ do: "result", seq: given.seq, part: this.parts, payload: given.payload });
@@ -341,7 +355,7 @@ export class Driver {
 
   /** Whether a seq ended as failed, and the error itself, on its own way here, has not come yet. */
   private awaitsError(given: Input): boolean {
-    if (given.seq < this.turn) return false;
+    if (given.seq < this.turn || this.cancelled.has(given.seq)) return false;
     if (given.fault !== "" && !this.errors.has(given.seq)) {
       const error = { seq: given.seq, node: given.port, kind: "overflow", cause: given.fault, peer: HERE };
       this.errors.set(given.seq, [error]);
@@ -357,7 +371,8 @@ export class Driver {
     this.heard = 0;
     if (given.seq < this.turn) return []; // it ended in an earlier epoch
     const final = (given.flags & Flag.FINAL) !== 0;
-    const errors = this.errors.get(given.seq) ?? [];
+    const known = this.errors.get(given.seq) ?? [];
+    const errors = this.cancelled.has(given.seq) ? known.filter((error) => error.kind === "lost") : known;
     this.errors.delete(given.seq);
     if (!final) this.count(given, errors.length > 0);
     this.turn = given.seq + 1;
@@ -373,7 +388,8 @@ export class Driver {
   }
 
   private count(given: Input, failed: boolean): void {
-    if (failed) this.counts.failed += 1;
+    if (this.cancelled.has(given.seq)) this.counts.cancelled += 1;
+    else if (failed) this.counts.failed += 1;
     else if (this.parts > 0) this.counts.done += 1;
     else if (given.flags & Flag.DROPPED) this.counts.dropped += 1;
     else this.counts.filtered += 1;

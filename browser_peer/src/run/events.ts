@@ -19,12 +19,16 @@ export type Op = "process" | "next" | "finish" | "snapshot" | "restore";
 export type Instruction =
   | { do: "call"; seat: Seat; op: Op; payload: Uint8Array | null }
   | { do: "recreate"; seat: Seat }
+  /** Give up the call under way, and its instance with it: report `failed` with kind `cancelled`. */
+  | { do: "interrupt"; seat: Seat }
   | { do: "emit"; frame: Frame }
   | { do: "credit"; edge: number; seq: number; bytes: number }
   | { do: "error"; node: string; seq: number; kind: string; cause: string }
   | { do: "checkpoint"; node: string; seq: number; state: Uint8Array | null; fault: string }
   | { do: "handOver"; node: string; state: Uint8Array | null; fault: string }
   | { do: "retire"; seat: Seat }
+  /** Tell every peer of the run, this one too, that nobody wants the seq any more. */
+  | { do: "cancelSeq"; seq: number }
   | { do: "fail"; reason: string };
 
 /** Where an epoch begins: its first seq, and the state of each stateful node before it (none: as it is made). */

@@ -12,6 +12,7 @@
  *     AWAITING ─restore─▶ RESTORING                         the new place of a stateful node gets the state of the old one
  */
 
+import { ProtocolError } from "../errors";
 import limits from "../generated/limits.json";
 import { Flag, type Instruction, type Op } from "./events";
 import type { GraphNode } from "./graph";
@@ -37,7 +38,7 @@ export type State =
 export const TRANSITIONS: Readonly<Record<State, Readonly<Record<string, State>>>> = {
   READY: { call: "RUNNING", save: "SAVING", end: "ENDED", leave: "LEFT" },
   RUNNING: { answered: "READY", more: "HOLDING", lost: "LOST", end: "ENDED" },
-  HOLDING: { call: "RUNNING" },
+  HOLDING: { call: "RUNNING", abandon: "READY" },
   SAVING: { answered: "READY", broken: "BROKEN" },
   LOST: { recreated: "READY", restore: "RESTORING", replay: "REPLAYING", broken: "BROKEN" },
   RESTORING: { recreated: "READY", replay: "REPLAYING", broken: "BROKEN" },
@@ -49,7 +50,7 @@ export const TRANSITIONS: Readonly<Record<State, Readonly<Record<string, State>>
 };
 
 /** Kinds of failure after which the instance is closed. */
-export const GONE: ReadonlySet<string> = new Set(["timeout", "trapped", "crashed"]);
+export const GONE: ReadonlySet<string> = new Set(["timeout", "trapped", "crashed", "cancelled"]);
 
 /** States in which no call is under way. */
 const CALLING: ReadonlySet<State> = new Set<State>(["RUNNING", "SAVING", "RESTORING", "REPLAYING"]);
@@ -76,6 +77,8 @@ export class NodeExecution {
   private part = 0;
   /** Why no call can be made any more. */
   private broken = "";
+  /** Seqs that were not ended here. */
+  private readonly cancelled = new Set<number>();
 
   constructor(
     readonly node: GraphNode,
@@ -120,6 +123,8 @@ export class NodeExecution {
         instructions.push(...this.leave(null, this.broken));
       } else if (given === undefined || !this.hasRoom(given.seq)) {
         break;
+      } else if (this.state === "HOLDING" && this.cancelled.has(given.seq)) {
+        this.to("abandon");
       } else if (this.state === "HOLDING") {
         instructions.push(this.call("next"));
       } else {
@@ -143,6 +148,7 @@ export class NodeExecution {
     const op = this.needs(given);
     if (given.seq >= this.seq) {
       this.seq = given.seq;
+      if (this.cancelled.has(given.seq)) return this.fail(given, "cancelled", "");
       if (given.fault !== "") return this.fail(given, "overflow", given.fault);
       if (op !== undefined && this.state === "BROKEN") return this.fail(given, "lost", this.broken);
       if (op !== undefined) return [this.call(op, op === "process" ? given.payload : null)];
@@ -180,6 +186,7 @@ export class NodeExecution {
     }
     this.part += 1;
     if (flags & Flag.END) {
+      this.cancelled.delete(this.seq);
       if (flags & Flag.CHECKPOINT && this.journal !== undefined) this.due = this.seq;
       this.seq += 1;
       this.part = 0;
@@ -201,7 +208,7 @@ export class NodeExecution {
   answered(parts: readonly Uint8Array[], more: boolean): Instruction[] {
     if (this.state === "REPLAYING") return this.replay(more);
     const given = this.given();
-    const wrong = this.misfit(parts.length, more);
+    const wrong = this.cancelled.has(given.seq) ? "nobody wants it" : this.misfit(parts.length, more);
     if (wrong !== "") return this.callFailed(given, "answer", wrong);
     this.to(more ? "more" : "answered");
     const closes = !more && (given.flags & Flag.END) !== 0 && (this.op === "finish" || !this.wantsFinish(given));
@@ -264,15 +271,33 @@ export class NodeExecution {
     return this.fail(given, kind, cause);
   }
 
-  /** An item error: the seq ends here; what was made of it already stays. */
+  /** The seq ends here, with an item error unless it was cancelled; what was made of it already stays. */
   private fail(given: Input, kind: string, cause: string): Instruction[] {
+    const error: Instruction = { do: "error", node: this.node.id, seq: given.seq, kind, cause: shorten(cause) };
+    const told = this.cancelled.has(given.seq) ? [] : [error];
     this.put(Flag.END | Flag.FAILED | (given.flags & Flag.OF_SEQ), null);
     this.processed = false;
     this.inbox.done();
-    const error: Instruction = { do: "error", node: this.node.id, seq: given.seq, kind, cause: shorten(cause) };
-    if (this.state !== "RUNNING") return [error];
+    if (this.state !== "RUNNING") return told;
     this.to(GONE.has(kind) ? "lost" : "answered");
-    return GONE.has(kind) ? [error, ...this.recover(`seq ${given.seq}: ${cause}`)] : [error];
+    return GONE.has(kind) ? [...told, ...this.recover(`seq ${given.seq}: ${cause}`)] : told;
+  }
+
+  /**
+   * Nobody wants a seq any more: what waits of it is let go, and a call for it is given up. Unless the node's state would
+   * be lost with the call: then its answer is not used.
+   */
+  cancel(seq: number): Instruction[] {
+    if (seq < this.seq) return [];
+    if (this.cancelled.size >= limits.RUN_WINDOW_SEQS) {
+      const many = `${limits.RUN_WINDOW_SEQS} seqs were cancelled already that did not end`;
+      throw new ProtocolError("bad-message", many);
+    }
+    this.cancelled.add(seq);
+    const underWay = this.state === "RUNNING" && this.inbox.head()?.seq === seq;
+    this.inbox.cancel(seq, underWay);
+    const lasting = this.node.stateful && (this.journal === undefined || this.journal.fault !== "");
+    return underWay && !lasting ? [{ do: "interrupt", seat: this.seat }] : [];
   }
 
   // A lost instance

@@ -118,6 +118,17 @@ export class Fragment {
     return [this.instances.get(this.placement.source(edge, seq)), this.instances.get(this.placement.target(edge, seq))];
   }
 
+  /** Nobody wants a seq any more, which may be on its way to here still. Throws ProtocolError("bad-message"). */
+  cancel(seq: number): Instruction[] {
+    const instructions: Instruction[] = [];
+    for (const [seat, execution] of this.instances) {
+      if (seat.first(seq) !== seq) continue;
+      instructions.push(...execution.cancel(seq));
+      this.settle(execution, instructions);
+    }
+    return instructions;
+  }
+
   // From the runtime
 
   /** A `process`, `next` or `finish` made `parts`; `more`: ask for further ones with `next`. */

@@ -139,6 +139,18 @@ export class Port {
     return frame;
   }
 
+  /** What waits of a seq loses its payload, and the credit of that is owed; `butHead`: but for the head. */
+  cancel(seq: number, butHead: boolean): void {
+    const strand = this.strands.get(this.placement.source(this.edge, seq));
+    const spared = butHead ? this.head() : undefined;
+    for (const [index, frame] of strand?.frames.entries() ?? []) {
+      if (frame.seq !== seq || frame.payload === null || frame === spared) continue;
+      strand!.owed += frame.payload.length;
+      strand!.consumed = seq;
+      strand!.frames[index] = { ...frame, payload: null };
+    }
+  }
+
   /**
    * Credit to give back now: a seq of the strand, and bytes. Less than a quarter is kept back while there is more of the
    * strand to be consumed.
@@ -175,6 +187,11 @@ export abstract class Inbox {
 
   /** The oldest input was consumed. */
   abstract done(): void;
+
+  /** Lets the payloads go that wait here for a seq, but for those of `head` where that is in use. */
+  cancel(seq: number, butHead: boolean): void {
+    for (const port of this.ports.values()) port.cancel(seq, butHead);
+  }
 }
 
 /** A single edge: every frame is an input, and its credit is owed when it was consumed. */
@@ -334,6 +351,14 @@ export class Gather extends Inbox {
   private refuse(edge: number, fault: string): void {
     this.faultPort = this.edges.get(edge)!.port;
     this.fault = `port '${this.faultPort}': ${fault}`;
+    this.forget();
+  }
+
+  override cancel(seq: number, butHead: boolean): void {
+    super.cancel(seq, butHead);
+    if (seq !== this.seq || butHead) return;
+    this.ready = undefined;
+    this.fault = "cancelled"; // so nothing more is kept
     this.forget();
   }
 

@@ -17,14 +17,14 @@ export interface Failure {
  * ended by an item error (with "stop"; with "continue" by kind `lost` only), or by `fail` with its `reason`.
  */
 export type DriverInstruction =
-  | Extract<Instruction, { do: "emit" | "credit" }>
+  | Extract<Instruction, { do: "emit" | "credit" | "cancelSeq" }>
   | { do: "result"; seq: number; part: number; payload: Uint8Array }
   | { do: "seqFailed"; error: Failure }
   | { do: "finished"; status: "done" | "failed"; error: Failure | null; reason: string };
 
 /**
- * For the receipt; the extra seq of finish counts in `results_out` only. `replayed`: items that went out again;
- * `duplicates_dropped`: results that came again.
+ * For the receipt; the extra seq of finish counts in `results_out` only. `dropped`: by an edge; `cancelled`: by the
+ * application. `replayed`: items that went out again; `duplicates_dropped`: results that came again.
  */
 export interface Counts {
   items_in: number;
@@ -33,6 +33,7 @@ export interface Counts {
   filtered: number;
   failed: number;
   dropped: number;
+  cancelled: number;
   replayed: number;
   duplicates_dropped: number;
 }
@@ -44,6 +45,7 @@ export const NO_COUNTS: Readonly<Counts> = {
   filtered: 0,
   failed: 0,
   dropped: 0,
+  cancelled: 0,
   replayed: 0,
   duplicates_dropped: 0,
 };

@@ -123,6 +123,10 @@ function write(each: Told): Written {
       return ["error", each.node, each.seq, each.kind, each.cause];
     case "handOver":
       return ["handOver", each.node, hex(each.state), each.fault];
+    case "interrupt":
+      return ["interrupt", name(each.seat)];
+    case "cancelSeq":
+      return ["cancelSeq", each.seq];
     case "retire":
       return ["retire", name(each.seat)];
     case "hold":
@@ -142,6 +146,7 @@ function write(each: Told): Written {
 const FRAGMENT_EVENTS: Record<string, (engine: Fragment, ...args: never[]) => Instruction[]> = {
   frame: (engine, frame: Parameters<typeof readFrame>[0]) => engine.frame(readFrame(frame)),
   credit: (engine, ...args: Parameters<Fragment["credit"]>) => engine.credit(...args),
+  cancel: (engine, seq: number) => engine.cancel(seq),
 };
 
 const SEAT_EVENTS: Record<string, (engine: Fragment, seat: Seat, ...args: never[]) => Instruction[]> = {
@@ -162,6 +167,7 @@ const DRIVER_EVENTS: Record<string, (engine: Driver, ...args: never[]) => Told[]
   go_on: (engine) => engine.goOn(),
   finish_input: (engine) => engine.finishInput(),
   taken: (engine) => engine.taken(),
+  cancel: (engine, seq: number) => engine.cancel(seq),
   fail: (engine, reason: string) => engine.fail(reason),
   interrupt: (engine, ...deaths: [string, string, Record<string, number>][]) => {
     const read = deaths.map(([peer, name, reached]) => ({ peer, name, reached: new Map(Object.entries(reached)) }));

@@ -46,6 +46,7 @@ function counts(receipt: Receipt): [string, Child][] {
     ["filtered", count(filtered)],
     ["failed", loud(failed)],
     ["dropped", loud(receipt.dropped)],
+    ["given up", loud(receipt.cancelled)],
     ["replayed", loud(receipt.replayed)],
     ["doubles dropped", loud(receipt.duplicates_dropped)],
   ];

@@ -204,6 +204,12 @@ export class Epoch {
     this.options.owner.absence.lose(reason);
   }
 
+  /** Nobody wants a seq any more: all parts are told. */
+  cancel(seq: number): void {
+    for (const worker of this.workers) this.home.post(worker, { type: "CANCEL", ...this.address(), seq });
+    this.site.host.cancel(seq);
+  }
+
   // Its end
 
   /** Frees what these workers hold of the run. */

@@ -36,7 +36,7 @@ export function progressOf(run: Account): RunProgress {
     detail: run.detail,
     items_in,
     results_out,
-    in_flight: items_in - done - filtered - failed - dropped,
+    in_flight: items_in - done - filtered - failed - dropped - run.counts.cancelled,
     errors: run.failures.length,
     replayed,
     duplicates_dropped,
@@ -64,7 +64,7 @@ export function reportOf(run: Account): object {
   };
 }
 
-/** The contract's form of a run that is over, and `dropped`, `moves`, `errors` and perhaps `reason`. */
+/** The contract's form of a run that is over, and `dropped`, `cancelled`, `moves`, `errors` and perhaps `reason`. */
 export function receiptOf(run: Account): Receipt {
   const { items_in, results_out, done, filtered, failed, dropped, replayed, duplicates_dropped } = run.counts;
   return {
@@ -74,6 +74,7 @@ export function receiptOf(run: Account): Receipt {
     results_out,
     seqs: { done, filtered, failed },
     dropped,
+    cancelled: run.counts.cancelled,
     replayed,
     duplicates_dropped,
     epochs: run.epochs.map(recordOf),

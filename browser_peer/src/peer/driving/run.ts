@@ -105,6 +105,16 @@ export class Run implements RunHandle, Account, Trouble, Movable, Listener, Owne
     }
   }
 
+  /**
+   * Gives an item up: what waits for it anywhere is dropped, what computes for it is interrupted where its runtime can, and
+   * results of it that were not taken do not come. A stateful node may have seen it. Throws a RangeError if it was not taken
+   * in.
+   */
+  cancelItem(seq: number): void {
+    if (this.driver === undefined) throw new RangeError("no item was taken in");
+    this.carryOut(this.driver.cancel(seq));
+  }
+
   /** Ends the run everywhere; what is queued for it is dropped. Nothing happens where it is over. */
   cancel(): void {
     this.end("cancelled", new RunError("the run was cancelled"));
@@ -330,6 +340,9 @@ export class Run implements RunHandle, Account, Trouble, Movable, Listener, Owne
       switch (instruction.do) {
         case "result":
           if (!this.over) this.result = instruction; // what the engine still has at a bad end stays there
+          break;
+        case "cancelSeq":
+          this.epoch!.cancel(instruction.seq);
           break;
         case "seqFailed":
           this.itemError(instruction.error);
