@@ -73,7 +73,7 @@ class Host:
         self._instances: dict[Seat, Instance] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._due: deque[Call | Recreate | Interrupt] = deque()
-        self._calls: dict[Seat, asyncio.Task[None]] = {}  # the last of each instance
+        self._under_way: dict[Seat, asyncio.Task[None]] = {}  # the last of each instance
         self._starting = False
         self._closing: set[asyncio.Task[None]] = set()  # instances that are not needed any more
         self._closed = False
@@ -173,11 +173,11 @@ class Host:
             while self._due and not self._closed:
                 match self._due.popleft():
                     case Call() as call:
-                        self._calls[call.seat] = self._start(self._call(call))
+                        self._under_way[call.seat] = self._start(self._call(call))
                     case Recreate(seat):
                         self._start(self._recreate(seat))
                     case Interrupt(seat):
-                        self._start(self._interrupt(seat, self._calls[seat]))
+                        self._start(self._interrupt(seat, self._under_way[seat]))
         finally:
             self._starting = False
 
