@@ -141,18 +141,16 @@ async def test_a_cancelled_run_is_freed_within_a_second(room: Room) -> None:
         assert [result.value async for result in peer.run(pipeline([at("bea", "b", "Add", addend=1)]), [1])] == [2]
 
 
-async def test_an_item_that_is_given_up_is_interrupted_and_the_others_come(room: Room) -> None:
-    """Also one that waits behind it; their large payloads are let go."""
-    nodes = [at("ada", "a", "PassThrough"), at("bea", "delay", "Delay", seconds=30), at("bea", "b", "PassThrough")]
+async def test_an_item_that_is_given_up_is_interrupted(room: Room) -> None:
+    """Also where another one waits behind it; the run goes on to its end."""
+    nodes = [at("ada", "a", "PassThrough"), at("bea", "delay", "Delay", seconds=30)]
     async with driving(room) as (peer, _):
-        run = peer.run(pipeline([*nodes[:1], *nodes[2:]], "a->b"), range(5))
-        assert [result.value async for result in run] == list(range(5))
-        slow = peer.run(pipeline(nodes, "a->delay", "delay->b"), large_items(2))
-        reading = asyncio.ensure_future(anext(slow, None))
+        run = peer.run(pipeline(nodes, "a->delay"), large_items(2))
+        reading = asyncio.ensure_future(anext(run, None))
         await asyncio.sleep(1)
-        slow.cancel_item(1)
-        slow.cancel_item(0)
+        run.cancel_item(1)
+        run.cancel_item(0)
         async with asyncio.timeout(5):
             assert await reading is None
-    assert slow.receipt is not None
-    assert (slow.receipt["cancelled"], slow.receipt["results_out"]) == (2, 0)
+    assert run.receipt is not None
+    assert (run.receipt["status"], run.receipt["cancelled"], run.receipt["results_out"]) == ("done", 2, 0)
