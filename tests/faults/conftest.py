@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from streams import Drive, Outcomes, Stream
+from faulty_streams import Drive, Outcomes, Stream
 
 TABLE = pytest.StashKey[Outcomes]()
 

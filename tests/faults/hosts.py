@@ -6,8 +6,8 @@ import subprocess
 import time
 from collections.abc import Sequence
 
+from faulty_streams import labels
 from processes import Process
-from streams import labels
 
 from mesh.protocol.grants import ENTROPY_BYTES, RIGHTS, RoomKeys
 

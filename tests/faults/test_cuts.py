@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from faulty_streams import COUNT, ENGINES, FIRST, LINE, MIDDLE, Drive, Outcomes, Stream, manifest, rather, undisturbed
 from hosts import Hosts, obstacle
-from streams import COUNT, ENGINES, FIRST, LINE, MIDDLE, Drive, Outcomes, Stream, manifest, rather, undisturbed
 
 from mesh.limits import REPLACEMENT_TIMEOUT_S, RESUME_TIMEOUT_S, SUSPECT_AFTER_S
 

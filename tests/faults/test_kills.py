@@ -6,8 +6,21 @@ from pathlib import Path
 from statistics import median
 
 import pytest
+from faulty_streams import (
+    COUNT,
+    ENGINES,
+    FIRST,
+    LAST,
+    LINE,
+    MIDDLE,
+    Drive,
+    Outcomes,
+    labels,
+    manifest,
+    rather,
+    undisturbed,
+)
 from processes import Room
-from streams import COUNT, ENGINES, FIRST, LAST, LINE, MIDDLE, Drive, Outcomes, labels, manifest, rather, undisturbed
 
 from mesh.limits import REPLACEMENT_TIMEOUT_S
 

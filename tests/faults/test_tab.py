@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from faulty_streams import COUNT, FIRST, IN_A_TAB, LAST, TAB_LINE, Drive, Outcomes, labels, manifest, rather
 from playwright.sync_api import Browser, Playwright, sync_playwright
 from processes import Room
 from screens import CHROMIUM, FLAGS, needs_chromium
-from streams import COUNT, FIRST, IN_A_TAB, LAST, TAB_LINE, Drive, Outcomes, labels, manifest, rather
 
 pytestmark = [pytest.mark.browser, needs_chromium]
 
