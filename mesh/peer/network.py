@@ -75,6 +75,7 @@ class Network:
         self._measured: dict[PeerId, tuple[float, int]] = {}
         self._unreachable: set[PeerId] = set()  # lost, and neither linked nor heard of in the registry since
         self._left: set[PeerId] = set()  # whose signaling socket closed, while a link to them stood
+        self._new: set[PeerId] = set()  # who spoke through the server before the registry had them
         self._tasks: set[asyncio.Task[None]] = set()
         self._planning = PlanningService(catalog=lambda: self.signaling.registry.catalog, post=self.post)
         key = Ed25519PrivateKey.generate()
@@ -219,10 +220,12 @@ class Network:
     async def _relay(self, to: PeerId, data: dict[str, Any]) -> None:
         """Brings part of a negotiation to a peer: an answer the way that it was heard, an opening through the server.
 
-        Where the server cannot, neighbours are tried. Raises SignalingError("away") where there are none either.
+        Whom the server let speak it also reaches, even before the registry says so. Where it cannot, neighbours are
+        tried. Raises SignalingError("away") where there are none either.
         """
         opens = data["kind"] in OPENINGS
-        through_server = self.signaling.reaches(to) and (opens or not self._relays.heard(to))
+        reached = self.signaling.reaches(to) or (self.signaling.connected and to in self._new)
+        through_server = reached and (opens or not self._relays.heard(to))
         if through_server or not self._relays.send(to, data):
             await self.signaling.relay(to, data)
             if opens:
@@ -240,6 +243,8 @@ class Network:
 
     def _relayed(self, sender: PeerId, data: Mapping[str, Any]) -> Awaitable[None] | None:
         self._relays.forget(sender)
+        if sender not in self.signaling.peers:
+            self._new.add(sender)
         return self._links.relay(sender, data) if self._links is not None else None
 
     def _presence(self, joined: Sequence[Any], updated: Sequence[Any], left: Sequence[Mapping[str, Any]]) -> None:
@@ -254,6 +259,7 @@ class Network:
             elif closed:
                 self._left.add(peer)
                 self._links.gone(peer)
+        self._new -= {PeerId(each["peer"]) for each in (*joined, *left)}
         for record in (*joined, *updated):
             self._unreachable.discard(PeerId(record["peer"]))
             self._left.discard(PeerId(record["peer"]))

@@ -124,6 +124,21 @@ async def test_a_link_is_made_and_rebuilt_through_a_neighbour_of_both(engines: t
         assert ana.gone == bob.gone == []
 
 
+async def test_a_newcomer_is_answered_before_the_registry_tells_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever the server lets speak it also reaches; the neighbours of others do not know the newcomer either."""
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(serve(Config(port=0)))
+        ana, _ = await stack.enter_async_context(introduced(server.invites["all"], "wrtc", "wrtc"))
+        monkeypatch.setattr("signaling_server.server.PRESENCE_INTERVAL_S", 60.0)
+        await asyncio.sleep(0.2)  # the last short interval
+        for number in range(4):  # whose ids are smaller than Ana's, or greater: either side offers
+            member = Member(server.invites["all"], f"new-{number}", "wrtc")
+            await member.network.open()
+            stack.push_async_callback(member.network.close)
+            await asyncio.wait_for(member.network.link(ana.id), 5)
+            assert member.id not in ana.network.signaling.peers
+
+
 async def test_without_a_common_neighbour_there_is_no_way() -> None:
     async with alone("wrtc", "wrtc", "wrtc") as (driver, ana, bob):
         await driver.network.close()

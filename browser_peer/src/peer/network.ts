@@ -64,6 +64,8 @@ export class Network {
   private readonly unreachable = new Set<string>();
   /** Whose signaling socket closed, while a link to them stood. */
   private readonly gone = new Set<string>();
+  /** Who spoke through the server before the registry had them. */
+  private readonly fresh = new Set<string>();
   private measuredAt = 0;
   private stopMeasuring = () => {};
   private readonly leaving = () => this.leave();
@@ -77,6 +79,7 @@ export class Network {
       announce,
       onRelay: (from, data) => {
         this.relays.forget(from);
+        if (!this.signaling.peers.has(from)) this.fresh.add(from);
         this.links.relay(from, data);
       },
       onPresence: (joined, updated, left) => this.presence([...joined, ...updated], left),
@@ -188,6 +191,7 @@ export class Network {
    */
   private presence(here: readonly PeerRecord[], left: readonly { peer: string; reason: string }[]): void {
     this.options.receiver.peersChanged();
+    for (const { peer } of [...here, ...left]) this.fresh.delete(peer);
     for (const { peer, reason } of left) {
       const died = reason === SOCKET_CLOSED;
       if (this.links.existing(peer) === null) this.options.receiver.lost(peer, `it left the room (${reason})`, died);
@@ -204,12 +208,13 @@ export class Network {
   }
 
   /**
-   * Brings part of a negotiation to a peer: an answer the way that it was heard, an opening through the server. Where the
-   * server cannot, neighbours are tried. Rejects with SignalingError("away") where there are none either.
+   * Brings part of a negotiation to a peer: an answer the way that it was heard, an opening through the server. Whom the
+   * server let speak it also reaches, even before the registry says so. Where it cannot, neighbours are tried. Rejects with SignalingError("away") where there are none either.
    */
   private async relay(to: string, data: Relayed): Promise<void> {
     const opens = OPENINGS.has(data.kind);
-    const throughServer = this.signaling.reaches(to) && (opens || !this.relays.heard(to));
+    const reached = this.signaling.reaches(to) || (this.signaling.connected && this.fresh.has(to));
+    const throughServer = reached && (opens || !this.relays.heard(to));
     if (!throughServer && (await this.relays.send(to, data))) return;
     this.signaling.relay(to, data);
     if (opens) void this.openAnew(to, data);
