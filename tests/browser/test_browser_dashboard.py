@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
-from processes import ROOT, Room, mesh, results
+from processes import ROOT, Room, mesh, results, until
 from screens import DESKTOP, PHONE, Screen, chromium, needs_chromium
 
 pytestmark = [pytest.mark.browser, needs_chromium]
@@ -55,7 +55,7 @@ def test_workers_are_seen_when_they_come_and_when_they_die(browser: Browser, roo
     screen.close()
 
 
-def test_a_run_is_shown_live_and_its_loss_in_red(browser: Browser, room: Room, tmp_path: Path) -> None:
+def test_a_run_is_shown_live_and_its_loss_in_red_until_it_goes_on(browser: Browser, room: Room, tmp_path: Path) -> None:
     room.worker("ada")
     room.worker("bea")
     screen = Screen(browser, room.dashboard)
@@ -71,12 +71,18 @@ def test_a_run_is_shown_live_and_its_loss_in_red(browser: Browser, room: Room, t
         time.sleep(1.5)
         counted.append(int(screen.words(".runs tbody td.number")[1]))
         assert counted[1] > counted[0]
-        room.workers["ada"].kill()
+        killed = room.workers.pop("ada")
+        killed.kill()
+        killed.end()
         lost = screen.at('.card.lost[data-peer="ada"]')
         expect(lost).to_contain_text("it held wait", timeout=5_000)
         expect(screen.at(".strip.lost")).to_contain_text("1 node of slow (wait)")
-        expect(row).to_contain_text("failed", timeout=10_000)
-        expect(screen.at(".run-details .danger")).to_contain_text("ada")
+        expect(screen.at(".run-details .danger")).to_contain_text("ada was", timeout=10_000)
+        before = int(screen.words(".runs tbody td.number")[1])
+        room.worker("ada")  # the run waits for it
+        expect(screen.at(".run-details .danger")).to_have_count(0, timeout=20_000)
+        until(lambda: int(screen.words(".runs tbody td.number")[1]) > before)
+        expect(row).to_contain_text("running")
     finally:
         driver.terminate()
         driver.wait()
