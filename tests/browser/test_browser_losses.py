@@ -164,7 +164,7 @@ def driven(room: Room, tmp_path: Path) -> "subprocess.Popen[str]":
     )
 
 
-@pytest.mark.parametrize("end", ["closed", "killed"])
+@pytest.mark.parametrize("end", ["closed", pytest.param("killed", marks=pytest.mark.long)])
 def test_a_tab_in_the_middle_ends_and_another_takes_over(
     browser: Browser, context: BrowserContext, room: Room, tmp_path: Path, end: str
 ) -> None:

@@ -77,9 +77,9 @@ def test_a_worker_killed_without_a_spare(room: Room, drive: Drive, engine: str) 
     assert stream.values == undisturbed(LINE)[: len(stream.values)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", [pytest.param("aiortc", marks=pytest.mark.long), "wrtc"])
-@pytest.mark.parametrize("returns", [True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("returns", [True, False])
 def test_the_signaling_server_killed(
     room: Room, drive: Drive, outcomes: Outcomes, engine: str, *, returns: bool
 ) -> None:

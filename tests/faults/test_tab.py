@@ -39,8 +39,8 @@ def kill(browser: Browser) -> None:
         os.kill(process["id"], signal.SIGKILL)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", [pytest.param("aiortc", marks=pytest.mark.long), "wrtc"])
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ["aiortc", "wrtc"])
 def test_the_neighbour_of_a_tab_killed(
     playwright: Playwright, room: Room, drive: Drive, outcomes: Outcomes, engine: str
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_worker_that_stood_still_is_fenced_off(room: Room, tmp_path: Path) -> 
     assert second["reason"].startswith("ada was suspected: nothing was heard")
 
 
+@pytest.mark.long
 def test_a_worker_whose_link_was_lost_while_it_stood_still_serves_again(room: Room, tmp_path: Path) -> None:
     ada = worker(room, "ada")
     numbers = range(1900)
