@@ -165,6 +165,7 @@ class Port:
             if frame.seq == seq and frame.payload is not None and frame is not spared:
                 strand.owed += len(frame.payload)
                 strand.consumed = seq
+                self._owes = True
                 strand.frames[index] = replace(frame, payload=None)
 
     def due(self) -> list[tuple[int, int]]:

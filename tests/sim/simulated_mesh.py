@@ -272,7 +272,7 @@ class SimulatedMesh:
         if epoch is None or not seated:
             return None
         worker = self.rnd.choice(seated)
-        name = str(epoch.names[worker])
+        name = next(name for name, member in self.members.items() if member.peer.id == worker)
         if kind in OF_A_PEER:
             return (DRIVER,) if kind in ("pause", "slow peer") and self.rnd.random() < 0.1 else (name,)
         others = [str(epoch.names[each]) for each in sorted(epoch.placement.neighbours(worker))]

@@ -196,7 +196,9 @@ class Simulation:
 
     def _perhaps_cancel(self) -> None:
         admitted = range(self.driver.turn, self.driver.counts.items_in)
-        if admitted and not self.finished and not self._resumption and self._random.random() < self._cancels:
+        if not self._cancels or not admitted or self.finished or self._resumption:
+            return
+        if self._random.random() < self._cancels:
             seq = self._random.choice(admitted)
             self.cancelled.add(seq)
             self._do(self.driver.cancel(seq))
