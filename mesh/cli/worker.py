@@ -108,6 +108,8 @@ def worker(
             await closed
             return FAILED
         closed.cancel()
+        if not drain_s:
+            return 0
         say(f"{peer.name} drains: it takes no more nodes and waits for its own to be moved, {drain_s:g} s at most")
         try:
             await asyncio.wait_for(peer.drain(), drain_s)
