@@ -1,12 +1,12 @@
 """Hosts on one network, each a network namespace, and rules that drop the UDP between two of them."""
 
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Sequence
 
 from faulty_streams import labels
+from namespaces import obstacle
 from processes import Process
 
 from mesh.protocol.grants import ENTROPY_BYTES, RIGHTS, RoomKeys
@@ -35,20 +35,7 @@ table inet cut {{
 """
 
 
-def obstacle() -> str | None:
-    """Why there can be no such hosts here."""
-    missing = [name for name in ("ip", "nft") if shutil.which(name) is None]
-    if missing:
-        return f"{', '.join(missing)} missing: apt-get install iproute2 nftables"
-    if os.geteuid() != 0:
-        return "network namespaces need root: run `make faults`"
-    probe = f"mesh-{os.getpid()}-probe"
-    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True)
-    if made.returncode != 0:
-        return f"this machine gives no network namespaces: {made.stderr.strip()}"
-    rules = subprocess.run(["ip", "netns", "exec", probe, "nft", "list", "ruleset"], capture_output=True, text=True)
-    subprocess.run(["ip", "netns", "del", probe], check=True)
-    return None if rules.returncode == 0 else f"nftables does not work here: {rules.stderr.strip()}"
+OBSTACLE = obstacle(("ip", "nft"), packages="iproute2 nftables", target="faults")  # to making these hosts
 
 
 class Hosts:

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 from faulty_streams import COUNT, ENGINES, FIRST, LINE, MIDDLE, Drive, Outcomes, Stream, manifest, rather, undisturbed
-from hosts import Hosts, obstacle
+from hosts import OBSTACLE, Hosts
 
 from mesh.limits import REPLACEMENT_TIMEOUT_S, RESUME_TIMEOUT_S, SUSPECT_AFTER_S
 
-REASON = obstacle()
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(REASON is not None, reason=str(REASON))]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE))]
 
 EARLY = COUNT // 5
 ROLES = {"ada": "first", "bea": "middle"}

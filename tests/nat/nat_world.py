@@ -7,12 +7,12 @@ host-b 10.2.0.2 -- 10.2.0.1 nat-b 5.5.5.20 --+
 
 import os
 import secrets
-import shutil
 import subprocess
 import time
 from pathlib import Path
 from typing import Literal
 
+from namespaces import obstacle
 from processes import ROOT, Process, Room, until
 
 from mesh.protocol.grants import ENTROPY_BYTES, RIGHTS, RoomKeys
@@ -54,20 +54,9 @@ main()
 """
 
 
-def obstacle() -> str | None:
-    """Why there can be no such world here."""
-    missing = [name for name in ("ip", "nft", "conntrack", "turnserver") if shutil.which(name) is None]
-    if missing:
-        return f"{', '.join(missing)} missing: apt-get install iproute2 nftables conntrack coturn"
-    if os.geteuid() != 0:
-        return "network namespaces need root: run `make nat`"
-    probe = f"mesh-{os.getpid()}-probe"
-    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True)
-    if made.returncode != 0:
-        return f"this machine gives no network namespaces: {made.stderr.strip()}"
-    rules = subprocess.run(["ip", "netns", "exec", probe, "nft", "list", "ruleset"], capture_output=True, text=True)
-    subprocess.run(["ip", "netns", "del", probe], check=True)
-    return None if rules.returncode == 0 else f"nftables does not work here: {rules.stderr.strip()}"
+OBSTACLE = obstacle(
+    ("ip", "nft", "conntrack", "turnserver"), packages="iproute2 nftables conntrack coturn", target="nat"
+)  # to making these hosts
 
 
 class World(Room):

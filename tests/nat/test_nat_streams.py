@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nat_world import Nat, World, obstacle
+from nat_world import OBSTACLE, Nat, World
 from processes import ROOT, until
 
-OBSTACLE = obstacle()
 pytestmark = pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE))
 
 ITEM_S = 0.025

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nat_world import Nat, World, obstacle
+from nat_world import OBSTACLE, Nat, World
 from playwright.sync_api import Browser, sync_playwright
 
-OBSTACLE = obstacle()
 pytestmark = pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE))
 
 WITHIN_S = 8.0  # measured: 0.1 … 4.1; a machine with other work gets more
