@@ -103,4 +103,4 @@ OF_ALL: Final[dict[str, Callable[..., AbstractContextManager[None]]]] = {
     "driver crash": _driver_crash,  # the run ends with it
 }
 FAULTS: Final = OF_TWO_PEERS | OF_A_PEER | OF_ALL
-WEIGHTS: Final = {"driver crash": 0.2}  # how often, where that is not 1
+WEIGHTS: Final = {"drain": 1.5, "driver crash": 0.3}  # how often, where that is not 1

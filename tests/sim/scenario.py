@@ -44,11 +44,11 @@ def draw(seed: int) -> Scenario:
     random = Random(seed)
     differing = random.choice((0.0, 0.0, 0.3, 0.6))
     graph = random_graph(random, wrong=random.choice((0, 0, 3, 10)), differing=differing, plain=False)
-    if random.random() < 0.85:  # a run with a node that cannot be brought back is over at the first loss
+    if random.random() < 0.6:  # a run with a node that cannot be brought back is over at the first loss
         nodes = tuple(replace(node, snapshots=node.stateful) for node in graph.nodes)
         graph = replace(graph, nodes=nodes)
     workers = random.randint(1, 5)
-    items = tuple(random.randbytes(random.choice((1, 9, 400, 1500))) for _ in range(random.randint(20, 60)))
+    items = tuple(random.randbytes(random.choice((1, 9, 400, 1500))) for _ in range(random.randint(30, 80)))
     pace_s = random.choice((0.02, 0.1, 0.3))
     return Scenario(
         seed,
@@ -57,7 +57,7 @@ def draw(seed: int) -> Scenario:
         pace_s,
         workers,
         "continue" if random.random() < 0.8 else "stop",
-        random.choice((0.0, 0.5)),
+        random.choice((0.0, 0.5, 0.9)),
         (*_slow_from_the_start(seed, len(items)), *draw_faults(random, until=max(2.0, len(items) * pace_s))),
     )
 
