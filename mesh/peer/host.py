@@ -119,13 +119,13 @@ class Host:
             self._discard(seat)
         self._prepared = []
 
-    def cut(self) -> None:
-        """The placement has the step that was prepared."""
+    def cut(self, since: int) -> None:
+        """The placement has the step that was prepared, from ``since`` on."""
         self._prepared = []
         self._seats = self._placement.seats(self._me)
         for seat in self._seats:
             self.times.setdefault(seat.node, Times())
-        self.carry_out(self.fragment.cut())
+        self.carry_out(self.fragment.cut(since))
 
     def arrived(self, seat: Seat, state: bytes) -> None:
         self.carry_out(self.fragment.arrived(seat, state))
@@ -156,10 +156,10 @@ class Host:
         for instruction in instructions:
             if isinstance(instruction, Call | Recreate | Interrupt):
                 self._due.append(instruction)
-                continue
-            if isinstance(instruction, Retire):
+            elif isinstance(instruction, Retire):
                 self._discard(instruction.seat)
-            others.append(instruction)
+            else:
+                others.append(instruction)
         if others:
             self._execute(others)
         self._start_due()

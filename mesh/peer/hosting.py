@@ -188,7 +188,7 @@ class Hosting:
             site.take_state(node, state)
 
     def through(self, site: Site) -> None:
-        """What the last cut took from here is through."""
+        """All below the last cut is consumed here."""
         self._step(site, self._moves[site.key], "through")
 
     def _step(self, site: Site, move: object, stage: str, fault: str = "") -> None:

@@ -20,7 +20,7 @@ from mesh.run.events import (
     HandOver,
     Instruction,
     ReportError,
-    Retire,
+    Through,
 )
 from mesh.run.placement import Placement, Seat, Step, Strand
 from mesh.run.retention import Resumption
@@ -80,7 +80,6 @@ class Site:
         self._owed: dict[Strand, GiveCredit] = {}  # for other peers
         self._paying: asyncio.TimerHandle | None = None
         self._step: Step = {}  # to come
-        self._leaving: set[Seat] = set()  # by the last cut, and not through
         self.since: int = before.since if before else epoch  # the epoch from which on is counted
         self.sent: Counter[PeerId] = before.sent if before else Counter()  # payload bytes, by the peer they went to
         self.host: Host = Host(
@@ -107,8 +106,8 @@ class Site:
                     self._outside.state_saved(self, instruction)
                 case HandOver():
                     self._outside.handed_over(self, instruction)
-                case Retire(seat):
-                    self._retired(seat)
+                case Through():
+                    self._outside.through(self)
                 case FailRun(reason):
                     self._outside.run_failed(self, reason)
         self._drain()
@@ -206,17 +205,11 @@ class Site:
         self.host.call_off()
 
     def cut(self, since: int) -> None:
-        """The step that was prepared begins at ``since``; ``Outside.through`` is told when what leaves is through."""
+        """The step that was prepared begins at ``since``; ``Outside.through`` is told when all below is over here."""
         self.placement.cut(since, self._step)
         self._step = {}
         self._owed = {strand: owed for strand, owed in self._owed.items() if all(map(self.placement.knows, strand[1:]))}
-        self._leaving = {seat for seat in self.placement.seats(self._me) if seat.until is not None}
-        self.host.cut()
-
-    def _retired(self, seat: Seat) -> None:
-        self._leaving.discard(seat)
-        if not self._leaving:
-            self._outside.through(self)
+        self.host.cut(since)
 
     def take_state(self, node: NodeId, state: bytes) -> None:
         """A stateful node goes on here; raises ProtocolError("bad-message") where it awaits no state."""

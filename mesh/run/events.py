@@ -113,6 +113,11 @@ class Retire:
 
 
 @dataclass(frozen=True, slots=True)
+class Through:
+    """Tell the driver that nothing from before the last cut is on its way here any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class CancelSeq:
     """Tell every peer of the run, this one too, that nobody wants the seq any more."""
 
@@ -126,4 +131,6 @@ class FailRun:
     reason: str
 
 
-Instruction = Call | Recreate | Interrupt | Emit | GiveCredit | ReportError | Checkpoint | HandOver | Retire | FailRun
+Instruction = (
+    Call | Recreate | Interrupt | Emit | GiveCredit | ReportError | Checkpoint | HandOver | Retire | Through | FailRun
+)

@@ -372,6 +372,13 @@ class NodeExecution:
         ports, boxes = self.inbox.ports.values(), self.outboxes.values()
         return self.state is State.LEFT and all(port.is_over for port in ports) and all(box.is_drained for box in boxes)
 
+    def is_through(self, cut: int) -> bool:
+        """Whether nothing of the seqs below ``cut`` is on its way here.
+
+        One that stays may have ended them all, and still have parts of a seq that failed to consume.
+        """
+        return self.is_over if self.seat.until is not None else self.inbox.is_past(cut)
+
     def forget(self) -> None:
         """Drops what the placement has forgotten."""
         for port in self.inbox.ports.values():

@@ -16,7 +16,7 @@ from mesh.errors import ProtocolError
 from mesh.ids import NodeId, PeerId
 from mesh.limits import EDGE_CREDIT_BYTES
 from mesh.manifest.graph import Edge, Graph
-from mesh.run.events import Emit, Frame, GiveCredit, Instruction, Retire
+from mesh.run.events import Emit, Frame, GiveCredit, Instruction, Retire, Through
 from mesh.run.execution import NodeExecution, State
 from mesh.run.inbox import Gather, Port, Stream
 from mesh.run.outbox import Outbox
@@ -48,6 +48,7 @@ class Fragment:
             self._inbound[edge.target][number] = edge
             self._outbound[edge.source][number] = edge
         self._nodes = {node.id: node for node in graph.nodes}
+        self._since: int | None = None  # of the last cut, until all here is through
         self._retired: set[Seat] = set()
         self._instances = {seat: self._execution(seat, states.get(seat.node)) for seat in placement.seats(me)}
 
@@ -67,9 +68,9 @@ class Fragment:
 
     # A planned move
 
-    def cut(self) -> list[Instruction]:
+    def cut(self, since: int) -> list[Instruction]:
         """The placement has a new step: new instances begin, and the old ones leave when they are through."""
-        before = self._instances
+        before, self._since = self._instances, since
         self._instances = {
             seat: before.get(seat) or self._execution(seat, None, moved=True)
             for seat in self._placement.seats(self._me)
@@ -79,7 +80,7 @@ class Fragment:
         for each in self._instances.values():
             each.forget()
             self._settle(each, instructions)
-        return instructions
+        return self._perhaps_through(instructions)
 
     def arrived(self, seat: Seat, state: bytes) -> list[Instruction]:
         """A stateful node goes on here, in this state. Raises ProtocolError("bad-message") where it has begun."""
@@ -194,6 +195,13 @@ class Fragment:
             if execution.seat.until is not None and execution.is_over and execution.seat not in self._retired:
                 self._retired.add(execution.seat)
                 instructions.append(Retire(execution.seat))
+        return instructions if self._since is None else self._perhaps_through(instructions)
+
+    def _perhaps_through(self, instructions: list[Instruction]) -> list[Instruction]:
+        since = self._since
+        if since is not None and all(each.is_through(since) for each in self._instances.values()):
+            self._since = None
+            instructions.append(Through())
         return instructions
 
     def _send(self, execution: NodeExecution, instructions: list[Instruction]) -> list[NodeExecution]:

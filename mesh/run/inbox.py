@@ -121,6 +121,10 @@ class Port:
         """Whether everything that the seat serves was consumed."""
         return self._turn is None or self._seat.first(self._turn) is None
 
+    def is_past(self, seq: int) -> bool:
+        """Whether everything below ``seq`` was consumed."""
+        return self._turn is None or self._turn >= seq
+
     @property
     def through(self) -> int:
         """All seqs below were consumed; only for a port whose seat serves every seq."""
@@ -200,6 +204,10 @@ class Inbox(ABC):
     def queued(self) -> int:
         """How many frames wait here."""
         return sum(port.queued for port in self.ports.values())
+
+    def is_past(self, seq: int) -> bool:
+        """Whether everything below ``seq`` was consumed at every port."""
+        return all(port.is_past(seq) for port in self.ports.values())
 
     @abstractmethod
     def head(self) -> Input | None:

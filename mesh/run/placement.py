@@ -100,7 +100,7 @@ class Placement:
     def cut(self, since: int, step: Step) -> None:
         """From ``since`` on, which is above all that was sent, the nodes of ``step`` are where it says.
 
-        All below the cut before this one is over everywhere; where it was served is forgotten.
+        All below the cut before this one was consumed everywhere (Through); where it was served is forgotten.
         """
         for turns in self._turns.values():
             del turns[:-1]

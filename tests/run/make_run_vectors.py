@@ -918,6 +918,16 @@ def moves() -> list[Any]:
             ("cut", 2, {"far": ["there"]}),
             frame(0, 2, 0, END, "12"),
         ),
+        fragment(
+            "a neighbour moves: who stays is through when what is left of a seq that failed here is consumed",
+            [{"id": "far"}, {"id": "a"}],
+            [["far", "a", "far"], [None, "far", ""], ["a", None, "a"]],
+            frame(0, 0, 0, 0, "10"),
+            ("failed", "a", "raised", "no 0"),
+            ("cut", 1, {"far": ["elsewhere"]}),
+            frame(0, 1, 0, END, "11"),
+            frame(0, 0, 1, END, "10"),
+        ),
         driver(
             "nothing goes out until all have made the cut, not even the end",
             ["a"],

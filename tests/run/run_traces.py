@@ -27,6 +27,7 @@ from mesh.run.events import (
     Recreate,
     ReportError,
     Retire,
+    Through,
 )
 from mesh.run.fragment import Fragment
 from mesh.run.outcome import DriverInstruction, Failure, Finished, Result, SeqFailed
@@ -113,6 +114,8 @@ def write(instruction: Instruction | DriverInstruction | Resumption | Hold) -> J
             return ["handOver", node, _hex(state), fault]
         case Retire(seat):
             return ["retire", _name(seat)]
+        case Through():
+            return ["through"]
         case FailRun(reason):
             return ["fail", reason]
         case Result(seq, part, payload):
@@ -166,7 +169,7 @@ class Machine:
                 return self.fragment.cancel(seq)
             case "cut", (since, places):
                 self._cut(since, places)
-                return self.fragment.cut()
+                return self.fragment.cut(since)
         seat = next(seat for seat in self.placement.seats() if _name(seat) == rest[0])
         match name, rest[1:]:
             case "answered", (parts, more):

@@ -134,12 +134,12 @@ export class Host {
     this.prepared = [];
   }
 
-  /** The placement has the step that was prepared. */
-  cut(): void {
+  /** The placement has the step that was prepared, from `since` on. */
+  cut(since: number): void {
     this.prepared = [];
     this.seats = this.placement.seats(this.me);
     for (const { node } of this.seats) if (!this.times.has(node)) this.times.set(node, new Times());
-    this.carryOut(this.fragment.cut());
+    this.carryOut(this.fragment.cut(since));
   }
 
   arrived(seat: Seat, state: Uint8Array): void {
@@ -173,8 +173,8 @@ export class Host {
       if (instruction.do === "call") this.watch(this.call(instruction));
       else if (instruction.do === "interrupt") this.interrupt(instruction.seat);
       else if (instruction.do === "recreate") this.watch(this.recreate(instruction.seat));
+      else if (instruction.do === "retire") this.discard(instruction.seat);
       else others.push(instruction);
-      if (instruction.do === "retire") this.discard(instruction.seat);
     }
     if (others.length > 0) this.options.execute(others);
   }

@@ -28,7 +28,7 @@ export interface Outside {
   itemFailed(site: Site, error: Extract<Instruction, { do: "error" }>): void;
   stateSaved(site: Site, saved: Extract<Instruction, { do: "checkpoint" }>): void;
   handedOver(site: Site, state: Extract<Instruction, { do: "handOver" }>): void;
-  /** What the last cut took from this peer is through. */
+  /** All below the last cut is over on this peer. */
   through(site: Site): void;
   runFailed(site: Site, reason: string): void;
 }
@@ -66,8 +66,6 @@ export class Site {
   private paying: ReturnType<typeof setTimeout> | undefined;
   /** To come. */
   private step: Step = new Map();
-  /** By the last cut, and not through. */
-  private leaving = new Set<Seat>();
 
   constructor(private readonly options: SiteOptions) {
     this.key = options.key;
@@ -103,9 +101,8 @@ export class Site {
         case "handOver":
           this.options.outside.handedOver(this, instruction);
           break;
-        case "retire":
-          this.leaving.delete(instruction.seat);
-          if (this.leaving.size === 0) this.options.outside.through(this);
+        case "through":
+          this.options.outside.through(this);
           break;
         case "fail":
           this.options.outside.runFailed(this, instruction.reason);
@@ -218,12 +215,11 @@ export class Site {
     this.host.callOff();
   }
 
-  /** The step that was prepared begins at `since`; `through` is told when what leaves is through. */
+  /** The step that was prepared begins at `since`; `through` is told when all below is over here. */
   cut(since: number): void {
     this.placement.cut(since, this.step);
     this.step = new Map();
-    this.leaving = new Set(this.placement.seats(this.options.me).filter((seat) => Number.isFinite(seat.until)));
-    this.host.cut();
+    this.host.cut(since);
   }
 
   /** A stateful node goes on here; throws where it awaits no state. */

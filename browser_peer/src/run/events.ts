@@ -27,6 +27,8 @@ export type Instruction =
   | { do: "checkpoint"; node: string; seq: number; state: Uint8Array | null; fault: string }
   | { do: "handOver"; node: string; state: Uint8Array | null; fault: string }
   | { do: "retire"; seat: Seat }
+  /** Tell the driver that nothing from before the last cut is on its way here any more. */
+  | { do: "through" }
   /** Tell every peer of the run, this one too, that nobody wants the seq any more. */
   | { do: "cancelSeq"; seq: number }
   | { do: "fail"; reason: string };

@@ -388,6 +388,14 @@ export class NodeExecution {
     return this.state === "LEFT" && ports.every((port) => port.isOver) && boxes.every((box) => box.isDrained);
   }
 
+  /**
+   * Whether nothing of the seqs below `cut` is on its way here. One that stays may have ended them all, and still have
+   * parts of a seq that failed to consume.
+   */
+  isThrough(cut: number): boolean {
+    return Number.isFinite(this.seat.until) ? this.isOver : this.inbox.isPast(cut);
+  }
+
   /** Drops what the placement has forgotten. */
   forget(): void {
     for (const port of this.inbox.ports.values()) port.forget();

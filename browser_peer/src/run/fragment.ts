@@ -26,6 +26,7 @@ export class Fragment {
   private readonly nodes: ReadonlyMap<string, GraphNode>;
   private instances: ReadonlyMap<Seat, NodeExecution>;
   private readonly retired = new WeakSet<Seat>();
+  private since: number | null = null; // of the last cut, until all here is through
 
   constructor(
     private readonly graph: Graph,
@@ -51,8 +52,9 @@ export class Fragment {
   // A planned move
 
   /** The placement has a new step: new instances begin, and the old ones leave when they are through. */
-  cut(): Instruction[] {
+  cut(since: number): Instruction[] {
     const before = this.instances;
+    this.since = since;
     this.instances = new Map(
       this.placement.seats(this.me).map((seat) => [seat, before.get(seat) ?? this.execution(seat, null, true)]),
     );
@@ -61,7 +63,7 @@ export class Fragment {
       execution.forget();
       this.settle(execution, instructions);
     }
-    return instructions;
+    return this.perhapsThrough(instructions);
   }
 
   /** A stateful node goes on here, in this state. Throws ProtocolError("bad-message") where it has begun. */
@@ -208,6 +210,15 @@ export class Fragment {
         this.retired.add(seat);
         instructions.push({ do: "retire", seat });
       }
+    }
+    return this.since === null ? instructions : this.perhapsThrough(instructions);
+  }
+
+  private perhapsThrough(instructions: Instruction[]): Instruction[] {
+    const { since } = this;
+    if (since !== null && [...this.instances.values()].every((execution) => execution.isThrough(since))) {
+      this.since = null;
+      instructions.push({ do: "through" });
     }
     return instructions;
   }

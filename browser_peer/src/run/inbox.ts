@@ -112,6 +112,11 @@ export class Port {
     return this.turn === undefined || this.seat.first(this.turn) === undefined;
   }
 
+  /** Whether everything below `seq` was consumed. */
+  isPast(seq: number): boolean {
+    return this.turn === undefined || this.turn >= seq;
+  }
+
   /** All seqs below were consumed; only for a port whose seat serves every seq. */
   get through(): number {
     return this.turn!;
@@ -180,6 +185,11 @@ export abstract class Inbox {
   /** How many frames wait here. */
   get queued(): number {
     return [...this.ports.values()].reduce((sum, port) => sum + port.queued, 0);
+  }
+
+  /** Whether everything below `seq` was consumed at every port. */
+  isPast(seq: number): boolean {
+    return [...this.ports.values()].every((port) => port.isPast(seq));
   }
 
   /** The oldest input, if it is complete. */

@@ -129,6 +129,8 @@ function write(each: Told): Written {
       return ["cancelSeq", each.seq];
     case "retire":
       return ["retire", name(each.seat)];
+    case "through":
+      return ["through"];
     case "hold":
       return ["hold", each.since];
     case "fail":
@@ -199,8 +201,9 @@ function playFragment(trace: Trace): void {
   const fragment = new Fragment(graph, placement, "here", resumption, trace.credit_bytes);
   const act = (event: string, args: unknown[]) => {
     if (event === "cut") {
-      cut(graph, placement, ...(args as [number, Record<string, string[]>]));
-      return fragment.cut();
+      const [since, places] = args as [number, Record<string, string[]>];
+      cut(graph, placement, since, places);
+      return fragment.cut(since);
     }
     const seat = placement.seats().find((each) => name(each) === args[0]);
     return event in SEAT_EVENTS

@@ -60,7 +60,7 @@ class Move:
 
     async def end(self) -> None:
         """Until nothing of the old step is left anywhere."""
-        await self._all("through", {seat.peer for seat in self._epoch.placement.seats() if seat.until is not None})
+        await self._all("through", {self._peer.id, *self._epoch.workers})
         while self._driver.turn < self._since:
             await self._change()
 

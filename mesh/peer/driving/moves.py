@@ -95,7 +95,7 @@ class Moves:
             self._move.said(peer, number, stage, fault)
 
     def through(self) -> None:
-        """What the cut took from this peer is through."""
+        """All below the cut is consumed on this peer."""
         self.said(self._peer.id, self._count, "through", "")
 
     def handed_over(self, node: NodeId, state: bytes | None, fault: str) -> None:

@@ -26,6 +26,7 @@ from mesh.run.events import (
     Recreate,
     ReportError,
     Retire,
+    Through,
 )
 from mesh.run.fragment import Fragment
 from mesh.run.outcome import Failure, Finished, Result, SeqFailed
@@ -72,11 +73,11 @@ class Cut:
 
 @dataclass
 class Move:
-    """The one under way: who does not know of it yet, and how many instances are not through."""
+    """The one under way: who does not know of it yet, and who is not through."""
 
     since: int
     missing: set[PeerId]
-    retiring: int
+    before: set[PeerId]
 
 
 class Simulation:
@@ -245,9 +246,8 @@ class Simulation:
         self._begin(self._peers[-1], Resumption(self._random.randint(0, since), {}))
         places = {name: self._perhaps_moved(node) for name, node in self._nodes.items()}
         step = self.placement.proposed(places)
-        retiring = sum(len(self.placement.seats_of_last_step()[node]) for node in step)
         self.placement.cut(since, step)
-        self._places, self._move = places, Move(since, set(self._peers), retiring)
+        self._places, self._move = places, Move(since, set(self._peers), set(self._peers))
         for peer in self._peers:
             self._post("control", HOME, peer, Cut(since, places))
 
@@ -259,7 +259,7 @@ class Simulation:
         placement = self.placements[peer]
         placement.cut(cut.since, placement.proposed(cut.places))
         self._make(placement, peer)
-        self._do(self.fragments[peer].cut(), peer)
+        self._do(self.fragments[peer].cut(cut.since), peer)
         self._post("control", peer, HOME, cut)
 
     def _agreed(self, peer: PeerId) -> None:
@@ -278,7 +278,7 @@ class Simulation:
     def _perhaps_end_move(self) -> None:
         """When the old places are through, and all of theirs is out, who has no part any more goes."""
         move = self._move
-        if move is None or move.missing or move.retiring or self.driver.turn < move.since:
+        if move is None or move.missing or move.before or self.driver.turn < move.since:
             return
         self._move = None
         self.moved += 1
@@ -360,8 +360,7 @@ class Simulation:
                     self._post("control", here, self.placements[here].source(edge, seq).peer, each)
                 case Retire(seat):
                     del self._instances[seat]
-                    self._post("control", here, HOME, each)
-                case ReportError() | Checkpoint() | HandOver():
+                case ReportError() | Checkpoint() | HandOver() | Through():
                     self._post("control", here, HOME, each)
                 case Result():
                     assert self._result_out is None
@@ -389,9 +388,9 @@ class Simulation:
         match message:
             case Cut():
                 self._agreed(source) if target == HOME else self._cut(target, message)
-            case Retire():
+            case Through():
                 assert self._move is not None
-                self._move.retiring -= 1
+                self._move.before.discard(source)
             case HandOver() if target == HOME:
                 self._handed_over(message)
             case HandOver(node, state):

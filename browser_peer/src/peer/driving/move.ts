@@ -71,8 +71,7 @@ export class Move {
   /** Until nothing of the old step is left anywhere. */
   async end(): Promise<void> {
     const { epoch, driver } = this.options;
-    const leaving = epoch.placement.seats().filter((seat) => Number.isFinite(seat.until));
-    await this.all("through", new Set(leaving.map(({ peer }) => peer)));
+    await this.all("through", new Set([this.home.id, ...epoch.workers]));
     while (driver.turn < this.since && !this.over) await this.changes.happened;
   }
 

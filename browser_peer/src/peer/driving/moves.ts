@@ -88,7 +88,7 @@ export class Moves {
     }
   }
 
-  /** What the cut took from this peer is through. */
+  /** All below the cut is over on this peer. */
   through(): void {
     this.move?.said(this.home.id, { move: this.count, stage: "through", fault: "" });
   }
