@@ -51,7 +51,8 @@ PATH_SETTLES_S: Final = 1.0  # after which a new connection has found its best p
 PATH_INTERVAL_S: Final = 5.0  # between two looks at the path of a connection
 HEARTBEAT_S: Final = 1.0
 SUSPECT_AFTER_S: Final = 3.0
-PROBE_S: Final = 1.0  # of silence instead, when the other side's signaling socket has closed
+PROBE_S: Final = 1.0  # of silence instead, where there is reason for doubt: its signaling socket has closed, say
+PARTING_S: Final = PROBE_S + 0.5  # that two workers may be silent to each other before a plan parts them
 MAX_LINKS: Final = 64
 
 # Without the signaling server

@@ -82,6 +82,8 @@ class Hosting:
             self._peer.log(f"run {site.key.run}: {error}")
             self._unreachable(site, neighbour)
             return False
+        if not self._peer.hears(neighbour):
+            self._tell_silence(site, neighbour, silent=True)
         return True
 
     async def _tell_progress(self, site: Site) -> None:
@@ -248,6 +250,22 @@ class Hosting:
                 self.stop(key)
             elif peer in site.placement.neighbours(self._peer.id):
                 self._unreachable(site, peer)
+
+    def suspected(self, peer: PeerId) -> None:
+        """Nothing is heard of a peer: runs that need it are told to their drivers."""
+        for site in self._sites.values():
+            if peer in site.placement.neighbours(self._peer.id):
+                self._tell_silence(site, peer, silent=True)
+
+    def linked(self, peer: PeerId) -> None:
+        """A peer is heard, perhaps again."""
+        for key, site in self._sites.items():
+            if peer in self._names[key] and peer != key.driver:
+                self._tell_silence(site, peer, silent=False)
+
+    def _tell_silence(self, site: Site, neighbour: PeerId, *, silent: bool) -> None:
+        driver, run = site.key.driver, site.key.run
+        self._peer.post(driver, messages.Silence(driver, run, site.epoch, neighbour, silent))
 
     def _unreachable(self, site: Site, neighbour: PeerId) -> None:
         driver, run = site.key.driver, site.key.run

@@ -168,6 +168,15 @@ class Network:
         except LinkError as error:
             raise LinkError(error.step, f"no link to {self.name_of(peer)}: {error}") from error
 
+    def hears(self, peer: PeerId) -> bool:
+        """Whether the link to a peer has a connection now."""
+        return self._links is not None and peer in {link.peer for link in self._links.connected()}
+
+    def probe(self, peer: PeerId) -> None:
+        """Doubts the link to a peer: it is suspected unless it is heard soon."""
+        if self._links is not None:
+            self._links.probe(peer)
+
     def post(self, peer: PeerId, message: messages.Message) -> None:
         """Sends in order, without waiting: credit bounds what can wait. A link that is gone takes nothing."""
         link = self._links.existing(peer) if self._links is not None else None

@@ -238,6 +238,15 @@ class Peer:
         for peer in peers:
             self.background(self._try_link(peer))
 
+    def hears(self, peer: PeerId) -> bool:
+        """Whether the link to a peer has a connection now."""
+        return self._network is not None and self._network.hears(peer)
+
+    def probe(self, peer: PeerId) -> None:
+        """Doubts the link to a peer: it is suspected unless it is heard soon."""
+        if self._network is not None:
+            self._network.probe(peer)
+
     async def _try_link(self, peer: PeerId) -> None:
         with suppress(LinkError):
             await self.link_to(peer)
@@ -335,10 +344,12 @@ class Peer:
     def suspected(self, peer: PeerId, reason: str, *, died: bool) -> None:
         for run in self._runs.values():
             run.absence.suspected(peer, reason, died=died)
+        self._hosting.suspected(peer)
 
     def linked(self, peer: PeerId) -> None:
         for run in self._runs.values():
             run.absence.linked(peer)
+        self._hosting.linked(peer)
 
     def lost(self, peer: PeerId, reason: str, *, died: bool) -> None:
         for run in self._runs.values():

@@ -116,6 +116,16 @@ class Unreachable(NamedTuple):
     peer: PeerId
 
 
+class Silence(NamedTuple):
+    """The sender hears nothing of ``peer``, with whom it exchanges results; or, not ``silent``, hears it again."""
+
+    driver: PeerId
+    run: RunId
+    epoch: int
+    peer: PeerId
+    silent: bool
+
+
 class Prepare(NamedTuple):
     """Make ready what a step to come puts on the worker: ``body`` is ``{move, nodes, names}``."""
 
@@ -226,6 +236,7 @@ RunMessage = (
     | Failed
     | Checkpoint
     | Unreachable
+    | Silence
     | Progress
     | Prepare
     | Cut
@@ -388,6 +399,7 @@ _CHECKS: Final[dict[str, Callable[[object], bool]]] = {
     "edge": lambda value: _is_count(value, _MAX_EDGE),
     "seq": lambda value: _is_count(value, _MAX_COUNT),
     "amount": lambda value: _is_count(value, _MAX_COUNT),
+    "silent": lambda value: type(value) is bool,
     "text": lambda value: type(value) is str and len(value) <= MAX_CAUSE_CHARS,
     "body": lambda value: type(value) is dict,
     "sealed": lambda value: type(value) is bytes and len(value) <= MAX_SEALED_BYTES,
@@ -399,7 +411,7 @@ _NAMES: Final[dict[str, type[Message]]] = {
     "STATS": Stats, "STATS_REPLY": StatsReply, "FAILED": Failed, "CHECKPOINT": Checkpoint,
     "UNREACHABLE": Unreachable, "PROGRESS": Progress, "RELAY": Relay, "PLAN": Plan, "PLANNED": Planned, "PART": Part,
     "PREPARE": Prepare, "CUT": Cut, "STEP": Step, "STATE": State, "LEAVING": Leaving,
-    "CANCEL": Cancel,
+    "CANCEL": Cancel, "SILENCE": Silence,
 }  # fmt: skip
 _CODES: Final[dict[type[Message], int]] = {kind: _TYPES[name] for name, kind in _NAMES.items()}
 _CLASSES: Final[dict[int, type[Message]]] = {code: kind for kind, code in _CODES.items() if kind is not Part}

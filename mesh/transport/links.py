@@ -106,7 +106,13 @@ class Links:
         link = self._standing.get(peer)
         if link is not None and link.suspended:
             link.lose("its connection is gone, and it left the room")
-        elif link is not None:
+        else:
+            self.probe(peer)
+
+    def probe(self, peer: PeerId) -> None:
+        """Doubts the connection of a link, if it has one: the link is suspected unless the peer is heard soon."""
+        link = self._standing.get(peer)
+        if link is not None and not link.suspended:
             link.probe()
 
     def cut(self) -> None:

@@ -1,7 +1,10 @@
 """Whom a run does without, and what it makes of their coming back."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import cast
+
+import pytest
 
 from mesh.ids import PeerId
 from mesh.peer.driving.absence import Absence
@@ -16,12 +19,26 @@ class Present:
 
     workers: set[PeerId] = field(default_factory=lambda: {ADA, BEA})
     names: dict[PeerId, str] = field(default_factory=lambda: {ADA: "Ada", BEA: "Bea"})
+    strangers: bool = False
+
+    @property
+    def placement(self) -> "Present":
+        return self
+
+    def neighbours(self, peer: PeerId) -> set[PeerId]:
+        return set() if self.strangers else self.workers - {peer}
 
 
 def absence() -> Absence:
-    made = Absence(lambda: None)
+    made = Absence(lambda: None, lambda _: None)
     made.began(cast(Epoch, Present()))
     return made
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two workers are parted after a moment."""
+    monkeypatch.setattr("mesh.peer.driving.absence.PARTING_S", 0.05)
 
 
 def test_who_is_silent_and_comes_back_was_never_away() -> None:
@@ -56,3 +73,46 @@ def test_strangers_do_not_matter_unless_they_were_linked() -> None:
     run.suspected(ZOE, "nothing was heard", died=False)
     run.lost(ZOE, "no connection", died=False)
     assert (run.peers, run.loss) == ({ZOE}, "")
+
+
+async def test_two_who_are_heard_but_not_by_each_other_are_parted(soon: None) -> None:
+    probed: list[PeerId] = []
+    run = Absence(lambda: None, probed.append)
+    run.began(cast(Epoch, Present()))
+    waiting = asyncio.create_task(run.unheard(ADA, BEA))
+    await asyncio.sleep(0)
+    assert (sorted(probed), run.suspicion) == ([ADA, BEA], "")  # perhaps one of them is gone itself
+    await waiting
+    assert (run.peers, run.apart, run.loss) == (set(), {frozenset((ADA, BEA))}, "")
+    assert run.suspicion == "Ada and Bea cannot reach each other"
+    run.began(cast(Epoch, Present(strangers=True)))
+    assert (run.apart, run.suspicion) == ({frozenset((ADA, BEA))}, "")  # the new plan did without
+
+
+async def test_two_who_hear_each_other_again_are_together_again(soon: None) -> None:
+    run = absence()
+    waiting = asyncio.create_task(run.unheard(ADA, BEA))
+    await asyncio.sleep(0)
+    run.heard(BEA, ADA)
+    await waiting
+    assert (run.apart, run.suspicion, run.loss) == (set(), "", "")
+    await run.unheard(ADA, BEA)
+    assert run.suspicion != ""
+    run.heard(BEA, ADA)
+    assert (run.apart, run.suspicion, run.loss) == (set(), "", "")
+
+
+async def test_what_was_on_a_link_that_is_gone_is_lost(soon: None) -> None:
+    run = absence()
+    waiting = asyncio.create_task(run.unlinked(ADA, BEA))
+    await asyncio.sleep(0)
+    run.heard(ADA, BEA)  # over another link
+    await waiting
+    assert (run.apart, run.loss) == (set(), "Ada and Bea cannot reach each other")
+
+
+async def test_who_comes_into_the_room_may_be_reached_by_all(soon: None) -> None:
+    run = absence()
+    await run.unheard(ADA, BEA)
+    run.joined(BEA)
+    assert run.apart == set()

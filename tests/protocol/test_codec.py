@@ -24,7 +24,8 @@ MESSAGES = {"START": messages.Start, "READY": messages.Ready, "REFUSED": message
             "CHECKPOINT": messages.Checkpoint, "UNREACHABLE": messages.Unreachable, "RELAY": messages.Relay,
             "PLAN": messages.Plan, "PLANNED": messages.Planned, "PREPARE": messages.Prepare, "CUT": messages.Cut,
             "STEP": messages.Step, "STATE": messages.State, "LEAVING": messages.Leaving,
-            "PROGRESS": messages.Progress, "CANCEL": messages.Cancel, "PART": messages.Part}  # fmt: skip
+            "PROGRESS": messages.Progress, "CANCEL": messages.Cancel, "SILENCE": messages.Silence,
+            "PART": messages.Part}  # fmt: skip
 LANES = {"control": Lane.CONTROL, "data": Lane.DATA}
 
 

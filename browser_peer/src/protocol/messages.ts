@@ -34,6 +34,7 @@ export type RunMessage =
   | (Epoch & { type: "STATE"; body: Body })
   | (Epoch & { type: "CANCEL"; seq: number })
   | (Epoch & { type: "UNREACHABLE"; peer: string })
+  | (Epoch & { type: "SILENCE"; peer: string; silent: boolean })
   | (Epoch & { type: "PROGRESS"; body: Body })
   | (Epoch & { type: "READY" })
   | (Epoch & { type: "REFUSED" | "FAILED"; text: string })
@@ -69,6 +70,7 @@ const FIELDS: { [Type in Message["type"]]: string[] } = {
   FAILED: ["driver", "run", "epoch", "text"],
   CHECKPOINT: ["driver", "run", "epoch", "body"],
   UNREACHABLE: ["driver", "run", "epoch", "peer"],
+  SILENCE: ["driver", "run", "epoch", "peer", "silent"],
   PROGRESS: ["driver", "run", "epoch", "body"],
   PREPARE: ["driver", "run", "epoch", "body"],
   CUT: ["driver", "run", "epoch", "body"],
@@ -100,6 +102,7 @@ const CHECKS: { [field: string]: (value: unknown) => boolean } = {
   part: count(Number.MAX_SAFE_INTEGER),
   amount: count(Number.MAX_SAFE_INTEGER),
   flags: count(ALL_FLAGS),
+  silent: (value) => typeof value === "boolean",
   text: (value) => typeof value === "string" && value.length <= limits.MAX_CAUSE_CHARS,
   body: (value) => Object.prototype.toString.call(value) === "[object Object]",
   sealed: bytes(limits.MAX_SEALED_BYTES),

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from mesh.ids import PeerId
-from mesh.limits import HEARTBEAT_S, SUSPECT_AFTER_S
+from mesh.limits import HEARTBEAT_S, PARTING_S
 from mesh.peer.driving.epoch import Epoch
 
 
@@ -14,16 +14,18 @@ class Absence:
 
     Who is silent may come back before anybody takes their place, and then nothing has happened. Who is gone lost what
     the present epoch had there. Who is stuck does not get on with a node, though it beats: this run is through with it.
+    Two workers may hear nothing of each other, though both are heard here. ``probe`` is to find out whether they are.
     """
 
-    def __init__(self, changed: Callable[[], None]) -> None:
-        self._changed = changed
+    def __init__(self, changed: Callable[[], None], probe: Callable[[PeerId], None]) -> None:
+        self._changed, self._probe = changed, probe
         self._epoch: Epoch | None = None
         self._silent: dict[PeerId, str] = {}
         self._gone: set[PeerId] = set()
         self._stuck: set[PeerId] = set()
         self._died: set[PeerId] = set()  # of those who are silent or gone, whose process is gone too
-        self.apart: set[frozenset[PeerId]] = set()  # pairs that have no link to one another
+        self._unheard: set[frozenset[PeerId]] = set()  # pairs of which one does not hear the other
+        self.apart: set[frozenset[PeerId]] = set()  # those of them that have to do without each other
         self.loss = ""  # why the present epoch is lost
 
     def began(self, epoch: Epoch) -> None:
@@ -42,10 +44,17 @@ class Absence:
 
     @property
     def suspicion(self) -> str:
-        """Which worker of the present epoch is silent; empty: none."""
-        workers = self._epoch.workers if self._epoch is not None else set()
-        silent = ((peer, reason) for peer, reason in self._silent.items() if peer in workers)
-        return next((f"{self._name(peer)} was suspected: {reason}" for peer, reason in silent), "")
+        """Which worker of the present epoch is silent, or which two are to each other; empty: none."""
+        epoch = self._epoch
+        if epoch is None:
+            return ""
+        for peer, reason in self._silent.items():
+            if peer in epoch.workers:
+                return f"{self._name(peer)} was suspected: {reason}"
+        for one, other in self.apart:
+            if other in epoch.placement.neighbours(one):
+                return self._parted(one, other)
+        return ""
 
     async def watch(self) -> None:
         """Looks after the leases of the workers."""
@@ -81,13 +90,33 @@ class Absence:
         self._stuck.add(peer)
         self.lose(f"{self._name(peer)} is stuck: {reason}")
 
+    async def unheard(self, one: PeerId, other: PeerId) -> None:
+        """A worker hears nothing of another one: that is gone, as a probe shows, or the next plan parts them.
+
+        Unless it hears it again before: a cut that heals at once moves nothing.
+        """
+        pair = frozenset((one, other))
+        self._unheard.add(pair)
+        for peer in pair:
+            self._probe(peer)
+        await asyncio.sleep(PARTING_S)
+        if pair in self._unheard:
+            self.apart.add(pair)
+            self._changed()
+
+    def heard(self, one: PeerId, other: PeerId) -> None:
+        """It hears it again."""
+        pair = frozenset((one, other))
+        self._unheard.discard(pair)
+        self.apart.discard(pair)
+        self._changed()
+
     async def unlinked(self, one: PeerId, other: PeerId) -> None:
-        """Two workers have no link any more: one of them is lost, as we shall notice, or the next plan parts them."""
+        """Two workers have no link any more, and what was on its way over it is lost."""
         epoch = self._epoch
-        await asyncio.sleep(SUSPECT_AFTER_S + HEARTBEAT_S)
+        await self.unheard(one, other)
         if epoch is self._epoch:
-            self.apart.add(frozenset((one, other)))
-            self.lose(f"{self._name(one)} and {self._name(other)} cannot reach each other")
+            self.lose(self._parted(one, other))
 
     def lose(self, reason: str) -> None:
         """The present epoch is lost."""
@@ -105,7 +134,12 @@ class Absence:
         """It has come into the room, perhaps again: links to it may be tried."""
         self._gone.discard(peer)
         self._died.discard(peer)
-        self.apart = {pair for pair in self.apart if peer not in pair}
+        for pairs in (self._unheard, self.apart):
+            pairs -= {pair for pair in pairs if peer in pair}
+
+    def _parted(self, one: PeerId, other: PeerId) -> str:
+        first, second = sorted((self._name(one), self._name(other)))
+        return f"{first} and {second} cannot reach each other"
 
     def _name(self, peer: PeerId) -> str:
         return self._epoch.names.get(peer, peer) if self._epoch is not None else peer

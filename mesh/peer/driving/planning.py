@@ -30,7 +30,7 @@ async def plan_anew[Planned](
             return await ask()
         except (ManifestError, NoPlanError, SignalingError) as error:  # a type may be gone with its only peer
             if loop.time() > deadline:
-                nodes = lost.nodes_on(absence.peers)
+                nodes = lost.nodes_on(absence.peers.union(*absence.apart))
                 waited = f"no peer took over within {REPLACEMENT_TIMEOUT_S:.0f} s"
                 raise RunError(f"{reason}; {waited} what it ran ({', '.join(nodes)}): {error}") from error
             call(absence.peers - absence.dead)

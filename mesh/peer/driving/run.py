@@ -68,7 +68,7 @@ class Run:
         self._arrived = asyncio.Event()  # a result, or the very end: the application waits
         self._room = asyncio.Event()  # for another item: the source waits
         self._disturbed = asyncio.Event()  # by the end, or by a change of who is absent
-        self.absence = Absence(self._disturbed.set)
+        self.absence = Absence(self._disturbed.set, probe=peer.probe)
         self.moves = Moves(peer, self)
         self._task = peer.background(self._main())
 
@@ -340,6 +340,9 @@ class Run:
         if isinstance(message, messages.StatsReply):
             self._stats.take(sender, messages.read_stats(message.body), self._epochs)
             return
+        if isinstance(message, messages.Silence):  # of a link, whatever the epoch
+            self._silence(sender, message)
+            return
         if not isinstance(message, messages.Stats) and message.epoch != epoch.number:
             return  # of an epoch that is over
         if sender not in epoch.names:
@@ -368,6 +371,15 @@ class Run:
                 self.carry_out(self.driver.fail(text))
             case messages.Credit(edge=edge, seq=seq, amount=amount):
                 epoch.site.receive_credit(sender, GiveCredit(edge, seq, amount))
+
+    def _silence(self, sender: PeerId, message: messages.Silence) -> None:
+        known = {peer for epoch in self._epochs for peer in epoch.names}
+        if not known.issuperset((sender, message.peer)):
+            raise ProtocolError("bad-message", f"{sender} and {message.peer} have no part in run {self.key.run}")
+        if message.silent:
+            self._peer.background(self.absence.unheard(sender, message.peer))
+        else:
+            self.absence.heard(sender, message.peer)
 
     def lost(self, peer: PeerId, reason: str, *, died: bool = False) -> None:
         """Its link is gone."""

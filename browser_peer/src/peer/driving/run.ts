@@ -386,6 +386,7 @@ export class Run implements RunHandle, Account, Trouble, Movable, Listener, Owne
       this.stats.take(sender, readStats(message.body), this.epochs);
       return;
     }
+    if (message.type === "SILENCE") return; // a tab acts when a link is lost
     if (this.over || ("epoch" in message && message.epoch !== epoch.number)) return;
     if (!epoch.names.has(sender)) throw new Error(`${sender} has no part in run ${this.id}`);
     if (message.type === "UNREACHABLE") this.unlinked(epoch, sender, message.peer);
