@@ -113,7 +113,7 @@ class Network:
             engine=self._engine,
             on_message=self._message,
             on_suspect=self._suspect,
-            on_resumed=lambda link: self._receiver.linked(link.peer),
+            on_resumed=self._resumed,
             on_lost=self._lost,
             on_link=self._linked,
             on_path=lambda link: self._log(f"path to {link.name}: {_PATHS[link.stats().path]}"),
@@ -287,11 +287,15 @@ class Network:
                 self._receiver.received(link, message)
 
     def _suspect(self, link: Link, reason: str) -> None:
-        """A connection is rebuilt unless the other process has left the room too: then it died."""
-        self._log(f"the connection to {link.name} is gone, a new one is made: {reason}")
+        """Another connection is made unless the other process has left the room too: then it died."""
+        self._log(f"no connection to {link.name} for now: {reason}")
         self._receiver.suspected(link.peer, reason, died=self._has_died(link.peer))
         if self._links is not None and link.peer in self._left:
             self._links.gone(link.peer)
+
+    def _resumed(self, link: Link) -> None:
+        self._log(f"connected to {link.name} again")
+        self._receiver.linked(link.peer)
 
     def _linked(self, link: Link) -> None:
         self._unreachable.discard(link.peer)

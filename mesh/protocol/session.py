@@ -72,6 +72,7 @@ class Session:
 
     def _begin(self, now: float) -> None:
         self._heard = now
+        self._silent = False
         self._greeted = False
         self._pinged = now - HEARTBEAT_S
         self._ping_due = False
@@ -106,13 +107,15 @@ class Session:
     @property
     def deadline(self) -> float:
         """When ``tick`` is to be called next, at the latest."""
-        times = [self._heard + SUSPECT_AFTER_S, self._pinged + HEARTBEAT_S]
+        times = [self._pinged + HEARTBEAT_S]
+        if not self._silent:
+            times.append(self._heard + SUSPECT_AFTER_S)
         if self._ack_at is not None:
             times.append(self._ack_at)
         return min(times)
 
     def tick(self, now: float) -> bool:
-        """Time has come to ``now``. True: the other side is silent, and the connection is to be given up."""
+        """Time has come to ``now``. True: the other side has fallen silent; that is said once, until it is heard again."""
         if now > self.deadline + SUSPECT_AFTER_S / 2:
             self._heard = now  # it was this side that stood still, and what came meanwhile was not read yet
         if self._ack_at is not None and now >= self._ack_at:
@@ -122,7 +125,9 @@ class Session:
         if now >= self._pinged + HEARTBEAT_S:
             self._token = (self._token + 1) & _U32
             self._pinged, self._ping_due = now, True
-        return now >= self._heard + SUSPECT_AFTER_S
+        falls_silent = not self._silent and now >= self._heard + SUSPECT_AFTER_S
+        self._silent = self._silent or falls_silent
+        return falls_silent
 
     def probe(self, now: float) -> None:
         """There is reason to doubt that the other side lives: it has PROBE_S to be heard."""
@@ -149,7 +154,7 @@ class Session:
     def receive(self, lane: Lane, frame: bytes, now: float) -> list[Event]:
         """Takes a frame that came on the lane's channel; raises ProtocolError, after which the link must be closed."""
         records = decode_frame(frame)
-        self._heard = now
+        self._heard, self._silent = now, False
         if lane is Lane.CONTROL:
             self._greeted = True
         events = [event for record in records if (event := self._take(lane, record, now)) is not None]

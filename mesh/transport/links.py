@@ -48,8 +48,9 @@ class Links:
 
     ``send_relay`` brings data to another peer's ``relay``. ``ice_servers`` is asked at every build of a connection.
     ``on_link`` comes for every new link, from either side, before its first message; after ``on_lost`` there are none.
-    In between, ``on_suspect`` says that a link lost its connection: it stays and takes what is sent, and either goes on
-    over a new connection (``on_resumed``), which both sides ask for at once, or is lost after RESUME_TIMEOUT_S.
+    In between, ``on_suspect`` says that the connection of a link broke or fell silent: the link stays and takes what is
+    sent, and either goes on (``on_resumed``), over a new connection, which both sides ask for at once, or over the one
+    that was silent, or is lost after RESUME_TIMEOUT_S.
     ``on_path`` comes when the path of a connection is known, and when it is another than before.
     """
 
@@ -242,6 +243,7 @@ class Links:
             spawn=self._spawn,
             on_message=self._on_message,
             on_suspended=self._suspended,
+            on_heard=self._on_resumed,
             on_path=self._on_path,
             on_gone=self._gone,
         )

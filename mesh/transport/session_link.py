@@ -25,9 +25,11 @@ _log = logging.getLogger(__name__)
 
 
 class SessionLink(Link, Receiver):
-    """Begins with ``stand_on``, its first connection. Without one it is ``suspended``: what is sent then waits.
+    """Begins with ``stand_on``, its first connection. When that breaks or falls silent the link is ``suspended``.
 
-    ``on_suspended`` asks for another connection; when none stands within RESUME_TIMEOUT_S, the link is lost.
+    ``on_suspended`` asks for another connection. A silent one is kept until that stands: a process that was stopped
+    may be heard on it again (``on_heard``), and there may be nobody else to carry offers to it. What is sent meanwhile
+    waits. When the link is suspended for RESUME_TIMEOUT_S, it is lost.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class SessionLink(Link, Receiver):
         spawn: Spawn,
         on_message: OnMessage,
         on_suspended: OnSuspended,
+        on_heard: Callable[[Link], None],
         on_path: Callable[[Link], None],
         on_gone: OnGone,
     ) -> None:
@@ -45,7 +48,7 @@ class SessionLink(Link, Receiver):
         self.ends = session, remote.session
         self._spawn = spawn
         self._on_message, self._on_path = on_message, on_path
-        self._on_suspended, self._on_gone = on_suspended, on_gone
+        self._on_suspended, self._on_heard, self._on_gone = on_suspended, on_heard, on_gone
         self._loop = asyncio.get_running_loop()
         self._session = Session(self._loop.time())
         self.carrier: Carrier | None = None
@@ -110,8 +113,8 @@ class SessionLink(Link, Receiver):
 
     @property
     def suspended(self) -> bool:
-        """Whether the link lives without a connection."""
-        return self.carrier is None and self._gone is None
+        """Whether the link lives without a connection on which something is heard."""
+        return self._patience is not None
 
     def stand_on(self, carrier: Carrier, connection: Connection) -> None:
         """The connection that carries the session from now on."""
@@ -126,6 +129,7 @@ class SessionLink(Link, Receiver):
         if self.carrier is not None:
             self.carrier.finish()
         self._stop_timers()
+        self._trust()
         self._session.resume(self._loop.time())
         self.stand_on(carrier, connection)
 
@@ -134,21 +138,29 @@ class SessionLink(Link, Receiver):
         self._session.probe(self._loop.time())
         self._pump_soon()
 
-    def suspend(self, reason: str) -> None:
-        """There is no connection any more, or it carries nothing; the session waits for another one."""
+    def _suspend(self, reason: str) -> None:
+        """The session waits for another connection, or to hear of this one again."""
+        if self._closing:
+            self.lose(reason)
+        elif self._patience is None:
+            late = f"{reason}, and no new connection stood within {RESUME_TIMEOUT_S:.0f} s"
+            self._patience = self._loop.call_later(RESUME_TIMEOUT_S, self.lose, late)
+            self._on_suspended(self, reason)
+
+    def _trust(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def broken(self, reason: str, *, final: bool) -> None:
+        if final:
+            self.lose(reason)
+            return
         if self.carrier is not None:
             self.carrier.abandon(reason)
             self.carrier = None
         self._stop_timers()
-        late = f"{reason}, and no new connection stood within {RESUME_TIMEOUT_S:.0f} s"
-        self._patience = self._loop.call_later(RESUME_TIMEOUT_S, self.lose, late)
-        self._on_suspended(self, reason)
-
-    def broken(self, reason: str, *, final: bool) -> None:
-        if final or self._closing:
-            self.lose(reason)
-        else:
-            self.suspend(reason)
+        self._suspend(reason)
 
     @property
     def relayed(self) -> bool:
@@ -173,6 +185,9 @@ class SessionLink(Link, Receiver):
 
     def frame(self, lane: Lane, frame: bytes) -> None:
         self._received[lane] += len(frame)
+        if self._patience is not None:
+            self._trust()
+            self._on_heard(self)
         for event in self._session.receive(lane, frame, self._loop.time()):
             if self._gone is not None:
                 return
@@ -244,15 +259,14 @@ class SessionLink(Link, Receiver):
         if self.carrier is None:
             return
         if self._session.tick(self._loop.time()):
-            self.broken("nothing was heard of it any more", final=False)
-        else:
-            self._pump()
+            self._suspend("nothing was heard of it any more")
+        self._pump()
 
     def _stop_timers(self) -> None:
-        for pending in (self._timer, self._pumping, self._patience, self._look_up):
+        for pending in (self._timer, self._pumping, self._look_up):
             if pending is not None:
                 pending.cancel()
-        self._timer = self._pumping = self._patience = None
+        self._timer = self._pumping = None
 
     # The end
 
@@ -262,6 +276,7 @@ class SessionLink(Link, Receiver):
             return
         self._gone = reason
         self._stop_timers()
+        self._trust()
         for event in (*self._room.values(), self._settled):
             event.set()
         if self.carrier is not None:

@@ -23,6 +23,7 @@ class WrtcConnection(Connection):
 
     def __init__(self, events: ConnectionEvents, ice_servers: Sequence[IceServer]) -> None:
         self._events = events
+        self._open = False  # both channels have been open: then a state of "failed" is not the end, it may come back
         servers = [
             webrtc.RTCIceServer(server["urls"], server.get("username"), server.get("credential"))
             for server in ice_servers
@@ -49,6 +50,7 @@ class WrtcConnection(Connection):
 
     def _channel_opened(self, _event: webrtc.Event) -> None:
         if all(channel.ready_state == _OPEN for channel in self._channels.values()):
+            self._open = True
             self._events.opened()
 
     def _candidate_found(self, event: webrtc.RTCPeerConnectionIceEvent) -> None:
@@ -58,8 +60,9 @@ class WrtcConnection(Connection):
     def _state_changed(self, _event: webrtc.Event) -> None:
         if self._pc.ice_connection_state.value in ("connected", "completed"):
             self.step = "channel" if self._pc.connection_state == _CONNECTED else "dtls"
-        if self._pc.connection_state.value in ("failed", "closed"):
-            self._events.closed(f"the connection is {self._pc.connection_state.value}")
+        state = self._pc.connection_state.value
+        if state == "closed" or (state == "failed" and not self._open):
+            self._events.closed(f"the connection is {state}")
 
     async def create_offer(self) -> str:
         await _unless_closed(self._pc.set_local_description())

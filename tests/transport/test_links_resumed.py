@@ -123,6 +123,26 @@ async def test_a_network_that_heals_in_time_costs_nothing() -> None:
         assert ana.links.existing(BOB) is to_bob
 
 
+async def test_a_silent_connection_goes_on_where_no_other_can_be_had() -> None:
+    async def swallow(_sender: PeerId, _to: PeerId, _data: Relayed) -> None:
+        return None
+
+    async with Room() as room:
+        network = MemoryNetwork()
+        ana, bob, to_bob, to_ana = await pair(room, network.connect, network.connect)
+        room.tamper = swallow
+        network.cut()
+        await to_bob.send(Lane.DATA, b"meanwhile")
+        await ana.until(lambda: ana.suspected != [])
+        await bob.until(lambda: bob.suspected != [])
+        assert ana.links.connected() == bob.links.connected() == []
+        network.heal()
+        await bob.until(lambda: bob.got[Lane.DATA] == [b"meanwhile"], within_s=2)
+        await ana.until(lambda: ana.resumed == [BOB] and bob.resumed == [ANA], within_s=2)
+        assert (ana.links.connected(), bob.links.connected()) == ([to_bob], [to_ana])
+        assert ana.lost == bob.lost == []
+
+
 async def test_who_left_the_room_is_lost_when_it_is_silent_and_not_before() -> None:
     async with Room() as room:
         network = MemoryNetwork()

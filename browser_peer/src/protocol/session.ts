@@ -34,6 +34,7 @@ export class Session {
   private readonly out = LANES.map(() => new Outbound());
   private readonly in = LANES.map((lane) => new Inbound(longest(lane)));
   private heard!: number;
+  private silent!: boolean;
   private greeted!: boolean;
   private token = 0;
   private pinged!: number;
@@ -49,6 +50,7 @@ export class Session {
 
   private begin(now: number): void {
     this.heard = now;
+    this.silent = false;
     this.greeted = false;
     this.pinged = now - limits.HEARTBEAT_S;
     this.pingDue = false;
@@ -87,10 +89,11 @@ export class Session {
 
   /** When `tick` is to be called next, at the latest. */
   get deadline(): number {
-    return Math.min(this.heard + limits.SUSPECT_AFTER_S, this.pinged + limits.HEARTBEAT_S, this.ackAt ?? Infinity);
+    const suspectAt = this.silent ? Infinity : this.heard + limits.SUSPECT_AFTER_S;
+    return Math.min(suspectAt, this.pinged + limits.HEARTBEAT_S, this.ackAt ?? Infinity);
   }
 
-  /** Time has come to `now`. True: the other side is silent, and the connection is to be given up. */
+  /** Time has come to `now`. True: the other side has fallen silent; that is said once, until it is heard again. */
   tick(now: number): boolean {
     // it was this side that stood still, and what came meanwhile was not read yet
     if (now > this.deadline + limits.SUSPECT_AFTER_S / 2) this.heard = now;
@@ -103,7 +106,9 @@ export class Session {
       this.pinged = now;
       this.pingDue = true;
     }
-    return now >= this.heard + limits.SUSPECT_AFTER_S;
+    const fallsSilent = !this.silent && now >= this.heard + limits.SUSPECT_AFTER_S;
+    this.silent ||= fallsSilent;
+    return fallsSilent;
   }
 
   /** The next frame for the lane's channel; null if there is nothing that may go now. */
@@ -124,6 +129,7 @@ export class Session {
   receive(lane: Lane, frame: Uint8Array, now: number): Event[] {
     const records = decodeFrame(frame);
     this.heard = now;
+    this.silent = false;
     if (lane === Lane.CONTROL) this.greeted = true;
     const events = records.map((record) => this.take(lane, record, now)).filter((event) => event !== null);
     if (this.ackAt === null && this.in.some((inbound) => inbound.unacknowledged > 0)) {

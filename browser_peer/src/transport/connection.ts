@@ -21,6 +21,8 @@ export interface ConnectionEvents {
 export class Connection {
   /** What is being waited for. */
   step: "ice" | "dtls" | "channel" = "ice";
+  /** Both channels have been open: then a state of "failed" is not the end, it may come back. */
+  private open = false;
   private readonly pc: RTCPeerConnection;
   private readonly channels: RTCDataChannel[];
 
@@ -43,7 +45,9 @@ export class Connection {
     channel.binaryType = "arraybuffer";
     channel.bufferedAmountLowThreshold = limits.LANE_HIGH_WATER_BYTES / 2;
     channel.onopen = () => {
-      if (this.channels.every((each) => each.readyState === "open")) this.events.opened();
+      if (!this.channels.every((each) => each.readyState === "open")) return;
+      this.open = true;
+      this.events.opened();
     };
     channel.onmessage = ({ data }) => this.events.frame(lane, typeof data === "string" ? data : new Uint8Array(data));
     channel.onbufferedamountlow = () => this.events.writable();
@@ -55,9 +59,8 @@ export class Connection {
     if (["connected", "completed"].includes(this.pc.iceConnectionState)) {
       this.step = this.pc.connectionState === "connected" ? "channel" : "dtls";
     }
-    if (["failed", "closed"].includes(this.pc.connectionState)) {
-      this.events.closed(`the connection is ${this.pc.connectionState}`);
-    }
+    const { connectionState: state } = this.pc;
+    if (state === "closed" || (state === "failed" && !this.open)) this.events.closed(`the connection is ${state}`);
   }
 
   async createOffer(): Promise<string> {

@@ -23,8 +23,10 @@ export interface Measured {
 export interface LinkEvents {
   /** A message came; throwing closes the link. */
   onMessage(link: Link, lane: Lane, message: Uint8Array): void;
-  /** The link lost its connection, and asks for another one. */
+  /** Its connection broke or fell silent, and the link asks for another one. */
   onSuspended(link: Link, reason: string): void;
+  /** Its connection, which was silent, is heard again. */
+  onHeard(link: Link): void;
   /** The link is gone; without a reason where this side closed it. */
   onGone(link: Link, reason: string | null): void;
 }
@@ -35,8 +37,10 @@ interface Waiting {
 }
 
 /**
- * While it lives, messages of a lane arrive whole, once and in order. It begins with `standOn`, its first connection. Without
- * one it is `suspended`: what is sent then waits, and when none stands within RESUME_TIMEOUT_S, the link is lost.
+ * While it lives, messages of a lane arrive whole, once and in order. It begins with `standOn`, its first connection. When
+ * that breaks or falls silent the link is `suspended`: what is sent then waits for another one. A silent connection is kept
+ * until that stands: a process that was stopped may be heard on it again, and there may be nobody else to carry offers to it.
+ * When the link is suspended for RESUME_TIMEOUT_S, it is lost.
  */
 export class Link implements Receiver {
   readonly peer: string;
@@ -118,9 +122,9 @@ export class Link implements Receiver {
 
   // Connections
 
-  /** Whether the link lives without a connection. */
+  /** Whether the link lives without a connection on which something is heard. */
   get suspended(): boolean {
-    return this.carrier === null && this.gone === null;
+    return this.patience !== undefined;
   }
 
   /** The connection that carries the session from now on. */
@@ -135,29 +139,44 @@ export class Link implements Receiver {
   resumeOn(carrier: Carrier, connection: Connection): void {
     void this.carrier?.finish();
     this.stopTimers();
+    this.trust();
     this.session.resume(seconds());
     this.standOn(carrier, connection);
   }
 
   broken(reason: string, final: boolean): void {
-    if (final || this.closing) this.lose(reason);
-    else this.suspend(reason);
-  }
-
-  /** There is no connection any more, or it carries nothing; the session waits for another one. */
-  private suspend(reason: string): void {
+    if (final) {
+      this.lose(reason);
+      return;
+    }
     this.carrier?.abandon(reason);
     this.carrier = null;
     this.stopTimers();
+    this.suspend(reason);
+  }
+
+  /** The session waits for another connection, or to hear of this one again. */
+  private suspend(reason: string): void {
+    if (this.closing) this.lose(reason);
+    if (this.gone !== null || this.suspended) return;
     const late = `${reason}, and no new connection stood within ${limits.RESUME_TIMEOUT_S} s`;
     this.patience = setTimeout(() => this.lose(late), limits.RESUME_TIMEOUT_S * 1e3);
     this.events.onSuspended(this, reason);
+  }
+
+  private trust(): void {
+    clearTimeout(this.patience);
+    this.patience = undefined;
   }
 
   // Session
 
   frame(lane: Lane, frame: Uint8Array): void {
     this.received[lane]! += frame.length;
+    if (this.suspended) {
+      this.trust();
+      this.events.onHeard(this);
+    }
     for (const event of this.session.receive(lane, frame, seconds())) {
       if (this.gone !== null) return;
       if (event.type === "closed") {
@@ -230,8 +249,8 @@ export class Link implements Receiver {
     clearTimeout(this.timer);
     this.timerAt = Infinity;
     if (this.carrier === null) return;
-    if (this.session.tick(seconds())) this.broken(`nothing was heard for ${limits.SUSPECT_AFTER_S} s`, false);
-    else this.pump();
+    if (this.session.tick(seconds())) this.suspend("nothing was heard of it any more");
+    this.pump();
   }
 
   /** A browser may find a better path while the connection stands. */
@@ -246,7 +265,6 @@ export class Link implements Receiver {
   private stopTimers(): void {
     clearTimeout(this.timer);
     clearTimeout(this.lookUp);
-    clearTimeout(this.patience);
     this.timerAt = Infinity;
   }
 
@@ -255,6 +273,7 @@ export class Link implements Receiver {
     if (this.gone !== null) return;
     this.gone = reason;
     this.stopTimers();
+    this.trust();
     for (const { sent } of this.waiting.flat()) sent.reject(new LinkError("link", reason));
     this.settled();
     this.carrier?.abandon(reason);

@@ -207,7 +207,7 @@ test("what was sent before close arrives, and the closed link is forgotten by bo
   await expect(toBob.send(Lane.DATA, text("late"))).rejects.toThrow("this side closed the link");
 });
 
-test("a silent peer holds its sender, is suspected after three seconds, and lost ten seconds later", async () => {
+test("a silent peer holds its sender, is suspected after three seconds, and lost half a minute later", async () => {
   vi.useFakeTimers({ shouldAdvanceTime: true }); // the proof takes real time
   const [ana, , toBob] = await pair();
   network.cut = true;
@@ -218,14 +218,14 @@ test("a silent peer holds its sender, is suspected after three seconds, and lost
       accepted += 65_536;
     }
   })();
-  const failed = expect(sending).rejects.toThrow("no new connection stood within 10 s");
+  const failed = expect(sending).rejects.toThrow("no new connection stood within 30 s");
   await vi.advanceTimersByTimeAsync(4500);
-  expect(ana.suspected).toEqual(["b: nothing was heard for 3 s"]);
+  expect(ana.suspected).toEqual(["b: nothing was heard of it any more"]);
   expect(ana.links.existing(BOB)).toBe(toBob);
-  await vi.advanceTimersByTimeAsync(10_000);
+  await vi.advanceTimersByTimeAsync(30_000);
   await failed;
   expect(accepted).toBeLessThan(limits.SESSION_WINDOW_BYTES + 2 * limits.LANE_HIGH_WATER_BYTES);
-  expect(ana.lost).toEqual(["b: nothing was heard for 3 s, and no new connection stood within 10 s"]);
+  expect(ana.lost).toEqual(["b: nothing was heard of it any more, and no new connection stood within 30 s"]);
   expect(ana.links.existing(BOB)).toBeNull();
 });
 

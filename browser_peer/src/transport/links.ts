@@ -30,11 +30,11 @@ export interface LinksOptions {
   /** A message came; throwing closes the link. */
   onMessage(link: Link, lane: Lane, message: Uint8Array): void;
   /**
-   * A link lost its connection. It stays, takes what is sent, and either goes on over a new connection, which both sides ask
-   * for at once, or is lost after RESUME_TIMEOUT_S.
+   * The connection of a link broke or fell silent. The link stays, takes what is sent, and either goes on, over a new
+   * connection, which both sides ask for at once, or over the one that was silent, or is lost after RESUME_TIMEOUT_S.
    */
   onSuspect(link: Link, reason: string): void;
-  /** A link goes on, over a new connection. */
+  /** A link goes on. */
   onResumed(link: Link): void;
   /** A link is gone, not by `close`; there are no more messages of it. */
   onLost(link: Link, reason: string): void;
@@ -175,6 +175,7 @@ export class Links {
         this.options.onSuspect(link, reason);
         this.rebuild(link);
       },
+      onHeard: this.options.onResumed,
       onGone: (link, reason) => this.gone(link, reason),
     });
   }
