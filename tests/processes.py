@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -112,6 +113,23 @@ class Room:
     def close(self) -> None:
         for process in (*self.workers.values(), self.server):
             process.end()
+
+
+@contextmanager
+def calls_that_do_not_end(worker: Process) -> Iterator[None]:
+    """The worker lives and beats, but the processes of its Python nodes are gone, and nobody can tell it so: the one
+    that forked them stands still."""
+    (nursery,) = children(worker.process.pid)
+    os.kill(nursery, signal.SIGSTOP)
+    for child in children(nursery):
+        os.kill(child, signal.SIGKILL)
+    yield
+    os.kill(nursery, signal.SIGCONT)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def until(condition: Any, *, seconds: float = 20.0) -> None:

@@ -14,10 +14,10 @@ from processes import ROOT, Process, Room
 ON_WORKERS = {"kind": "server", "labels": {"role": "worker"}}
 
 
-def pipeline(tmp_path: Path, *nodes: dict[str, Any], seconds: float = 0.01) -> Path:
+def pipeline(tmp_path: Path, *nodes: dict[str, Any], seconds: float = 0.01, timeout_s: float = 30) -> Path:
     """A line of nodes on workers, behind one that takes its time."""
     slow = {"id": "slow", "node_type": "Delay", "params": {"seconds": seconds}}
-    line = [{**node, "placement": ON_WORKERS} for node in (slow, *nodes)]
+    line = [{**node, "placement": ON_WORKERS, "timeout_s": timeout_s} for node in (slow, *nodes)]
     links = [{"from": before["id"], "to": after["id"]} for before, after in pairwise(line)]
     path = tmp_path / "pipeline.json"
     path.write_text(json.dumps({"version": "v1", "nodes": line, "connections": links}))

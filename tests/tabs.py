@@ -11,7 +11,7 @@ from processes import until
 # What the tests say to the tab. `start` answers at once, `outcome` waits for the end of that run.
 SCRIPT = """
     const mesh = await import('/mesh.js');
-    let peer, run, results, gathered, began, first;
+    let peer, run, results, gathered, began, times;
     const told = ({ name, message, faults, refusals }) => ({ error: name, message, faults, refusals });
     globalThis.tab = {
         async join(invite, options) {
@@ -20,20 +20,20 @@ SCRIPT = """
             return { id: peer.id, name: peer.name, types: [...peer.types.keys()] };
         },
         start(manifest, items, options) {
-            first = undefined;
             const failures = [];
             const onFailure = (failure) => failures.push(failure);
             run = peer.run(manifest, items.map(mesh.fromJson), { ...options, onFailure });
             gathered = [];
+            times = [];
             results = (async () => {
                 let error;
                 try {
                     for await (const { payload } of run) {
-                        first ??= performance.now() - began;
+                        times.push(performance.now() - began);
                         gathered.push(mesh.toJson(payload));
                     }
                 } catch (caught) { error = told(caught); }
-                return { results: gathered, failures, ...error, first_ms: first, receipt: await run.receipt };
+                return { results: gathered, failures, ...error, times_ms: times, receipt: await run.receipt };
             })();
         },
         count: () => gathered.length,

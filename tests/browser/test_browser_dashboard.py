@@ -4,13 +4,12 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 from processes import ROOT, Room, mesh, results, until
-from screens import DESKTOP, PHONE, Screen, chromium, needs_chromium
+from screens import DESKTOP, PHONE, Screen, needs_chromium
 
 pytestmark = [pytest.mark.browser, needs_chromium]
 
@@ -20,12 +19,6 @@ SLOW = {
     "nodes": [{"id": "wait", "type": "Delay", "params": {"seconds": 0.2}, "placement": {"peer": "ada"}}],
     "connections": [],
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 def driven(room: Room, folder: Path) -> subprocess.Popen[bytes]:

@@ -9,17 +9,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, FilePayload, expect
 from processes import Room, until
-from screens import DESKTOP, PHONE, Screen, chromium, needs_chromium
+from screens import DESKTOP, PHONE, Screen, needs_chromium
 
 pytestmark = [pytest.mark.browser, needs_chromium]
 
 type Open = Callable[..., Screen]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

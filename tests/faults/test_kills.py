@@ -1,8 +1,6 @@
 """Peers and the signaling server are killed with -9 within a stream of a thousand items."""
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from statistics import median
 
 import pytest
@@ -25,16 +23,6 @@ from processes import Room
 from mesh.limits import REPLACEMENT_TIMEOUT_S
 
 EARLY = COUNT // 5
-
-
-@pytest.fixture
-def room(tmp_path: Path) -> Iterator[Room]:
-    """One whose signaling server can be killed and restarted."""
-    made = Room("--state", tmp_path / "state")
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def start_workers(room: Room, engine: str) -> None:

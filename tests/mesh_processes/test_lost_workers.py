@@ -1,11 +1,13 @@
 """Real workers are killed, or stand still, within a stream, and the stream goes on: every result once, in order."""
 
+import re
 import signal
 import time
 from pathlib import Path
 
+import deadly_nodes
 import pytest
-from processes import Process, Room
+from processes import Process, Room, calls_that_do_not_end
 from receipts import adds_up
 from streams import Stream, pipeline, worker
 
@@ -100,34 +102,31 @@ def stand_still(process: Process, seconds: float) -> None:
     process.process.send_signal(signal.SIGCONT)
 
 
-KILLER = r"""
-import os, signal
-from pathlib import Path
-from mesh.nodes import node
-
-def parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-@node
-def kills(value: int) -> int:
-    if value == 1030:
-        pid = os.getppid()
-        while b"\0--join\0" not in Path(f"/proc/{pid}/cmdline").read_bytes():
-            pid = parent(pid)
-        os.kill(pid, signal.SIGKILL)
-    return 2 * value
-"""
+@pytest.mark.long
+def test_a_worker_that_beats_but_does_not_get_on_is_replaced(room: Room, tmp_path: Path) -> None:
+    """Twelve seconds, of which the lease takes six."""
+    ada = worker(room, "ada")
+    numbers = range(1000, 1200)
+    stream = Stream(room, pipeline(tmp_path, DOUBLE, timeout_s=1), numbers)
+    stream.take(BEFORE)
+    worker(room, "bea")
+    with calls_that_do_not_end(ada):
+        assert stream.take_all() == doubled(numbers)
+    first, second = stream.receipt()["epochs"]
+    assert (first["placement"]["double"], second["placement"]["double"]) == (["ada"], ["bea"])
+    assert re.match(
+        r"ada is stuck: node '(slow|double)' stands still there at seq \d+: nothing was heard", second["reason"]
+    )
+    assert ada.process.poll() is None
 
 
 def test_an_item_that_kills_its_workers_fails_and_no_other_does(room: Room, tmp_path: Path) -> None:
-    nodes = tmp_path / "killer.py"
-    nodes.write_text(KILLER)
     names = ("ada", "bea", "cleo", "dora", "emma", "fay")
-    workers = {name: worker(room, name, "--nodes", nodes) for name in names}
+    workers = {name: worker(room, name, "--nodes", deadly_nodes.__file__) for name in names}
     numbers = range(1000, 1060)
     path = pipeline(tmp_path, {"id": "killer", "node_type": "kills"})
     stream = Stream(room, path, numbers, "--on-error", "continue")
-    assert stream.take_all() == [2 * number for number in numbers if number != 1030]
+    assert stream.take_all() == [2 * number for number in numbers if number != deadly_nodes.DEADLY]
     receipt = stream.receipt(code=1)
     assert receipt["seqs"] == {"done": len(numbers) - 1, "filtered": 0, "failed": 1}
     (error,) = receipt["errors"]

@@ -1,9 +1,7 @@
 """The signaling server is killed within a stream, stays away while a worker is killed too, and comes back."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from processes import Room, mesh, results, until
 from streams import Stream, pipeline, worker
 
@@ -19,15 +17,6 @@ WORKERS = {  # the only one for its type, but for dan, who can take bea's place
     "cy": ("aiortc", "Add"),
     "dan": ("wrtc", "Multiply"),
 }
-
-
-@pytest.fixture
-def room(tmp_path: Path) -> Iterator[Room]:
-    made = Room("--state", tmp_path / "state")
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def test_a_stream_outlives_the_server_and_then_a_worker(room: Room, tmp_path: Path) -> None:

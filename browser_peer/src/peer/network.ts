@@ -5,7 +5,7 @@ import limits from "../generated/limits.json";
 import { type Lane, Lane as Lanes } from "../protocol/codec";
 import { type Invite, type PeerKey, verifyGrant } from "../protocol/grants";
 import { decodeMessage, encodeMessage, type Message, type RunMessage } from "../protocol/messages";
-import type { PlanAnswer } from "../protocol/signaling";
+import type { Gone, PlanAnswer } from "../protocol/signaling";
 import type { Link } from "../transport/link";
 import { Links } from "../transport/links";
 import type { Relayed } from "../transport/negotiation";
@@ -23,8 +23,8 @@ const SOCKET_CLOSED = "closed";
 export interface Receiver {
   /** A message came; throwing closes the link. */
   received(link: Link, message: RunMessage): void;
-  /** A link lost its connection: its peer is linked again before long, or lost. */
-  suspected(peer: string, reason: string): void;
+  /** A link lost its connection: its peer is linked again before long, or lost. `died`: as for `lost`. */
+  suspected(peer: string, reason: string, died: boolean): void;
   /** A link has a connection: a new link, or one that goes on. */
   linked(peer: string): void;
   /**
@@ -63,7 +63,7 @@ export class Network {
   /** Lost, and neither linked nor heard of in the registry since. */
   private readonly unreachable = new Set<string>();
   /** Whose signaling socket closed, while a link to them stood. */
-  private readonly gone = new Set<string>();
+  private readonly left = new Set<string>();
   /** Who spoke through the server before the registry had them. */
   private readonly fresh = new Set<string>();
   private measuredAt = 0;
@@ -82,7 +82,7 @@ export class Network {
         if (!this.signaling.peers.has(from)) this.fresh.add(from);
         this.links.relay(from, data);
       },
-      onPresence: (joined, updated, left) => this.presence([...joined, ...updated], left),
+      onPresence: (joined, updated, left) => this.presence(joined, updated, left),
       onState: (state) => receiver.signalingChanged(state),
       onRefused: (error) => console.error(`this peer is out of the room: ${error.message}`),
       heartbeat: () => this.heartbeat(),
@@ -96,12 +96,7 @@ export class Network {
       onMessage: (link, lane, data) => this.received(link, decodeMessage(lane, data)),
       onSuspect: (link, reason) => this.suspect(link, reason),
       onResumed: (link) => receiver.linked(link.peer),
-      onLost: (link, reason) => {
-        this.unreachable.add(link.peer);
-        this.measure();
-        const died = this.gone.delete(link.peer) || !this.signaling.connected;
-        receiver.lost(link.peer, reason, died);
-      },
+      onLost: (link, reason) => this.lose(link, reason),
       onLink: (link) => {
         this.unreachable.delete(link.peer);
         this.measure();
@@ -181,30 +176,43 @@ export class Network {
 
   /** A connection is rebuilt unless the other process has left the room too: then it died. */
   private suspect(link: Link, reason: string): void {
-    this.options.receiver.suspected(link.peer, reason);
-    if (this.gone.has(link.peer)) this.links.left(link.peer);
+    this.options.receiver.suspected(link.peer, reason, this.hasDied(link.peer));
+    if (this.left.has(link.peer)) this.links.left(link.peer);
+  }
+
+  private lose(link: Link, reason: string): void {
+    this.unreachable.add(link.peer);
+    this.measure();
+    const died = this.hasDied(link.peer);
+    this.left.delete(link.peer);
+    this.options.receiver.lost(link.peer, reason, died);
+  }
+
+  /** Of a peer without a connection: whether its process is gone; without the server there is no other sign. */
+  private hasDied(peer: string): boolean {
+    return this.left.has(peer) || !this.signaling.connected;
   }
 
   /**
    * A link outlives its signaling: where there is one, its own heartbeat decides. Who was dismissed, for its silence for
    * example, may come back; whose socket closed most likely died.
    */
-  private presence(here: readonly PeerRecord[], left: readonly { peer: string; reason: string }[]): void {
+  private presence(joined: readonly PeerRecord[], updated: readonly PeerRecord[], left: readonly Gone[]): void {
     this.options.receiver.peersChanged();
-    for (const { peer } of [...here, ...left]) this.fresh.delete(peer);
+    for (const { peer } of [...joined, ...left]) this.fresh.delete(peer);
     for (const { peer, reason } of left) {
       const died = reason === SOCKET_CLOSED;
       if (this.links.existing(peer) === null) this.options.receiver.lost(peer, `it left the room (${reason})`, died);
       else if (died) {
-        this.gone.add(peer);
+        this.left.add(peer);
         this.links.left(peer);
       }
     }
-    for (const { peer } of here) {
+    for (const { peer } of [...joined, ...updated]) {
       this.unreachable.delete(peer);
-      this.gone.delete(peer);
-      this.options.receiver.joined(peer);
+      this.left.delete(peer);
     }
+    for (const { peer } of joined) this.options.receiver.joined(peer); // not where its load has changed, say: that makes no link
   }
 
   /**

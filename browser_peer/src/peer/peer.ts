@@ -236,8 +236,8 @@ export class Peer extends EventTarget implements PeerApi, Home, HostingHome, Rec
     this.hosting.lost(peer);
   }
 
-  suspected(peer: string, reason: string): void {
-    for (const run of this.runs.values()) run.absence.suspected(peer, reason);
+  suspected(peer: string, reason: string, died: boolean): void {
+    for (const run of this.runs.values()) run.absence.suspected(peer, reason, died);
   }
 
   linked(peer: string): void {

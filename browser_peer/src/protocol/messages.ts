@@ -178,6 +178,20 @@ export function readCheckpoint(body: Body): [string, number, Uint8Array | null, 
   return [node, seq, state, fault];
 }
 
+/** By node: calls ended, the lowest seq not ended, and whether a call is under way. */
+export type Progress = ReadonlyMap<string, readonly [ended: number, seq: number, busy: boolean]>;
+
+/** The body of a PROGRESS. */
+export function readProgress(body: Body): Progress {
+  for (const [node, told] of Object.entries(body)) {
+    const [ended, seq, busy] = Array.isArray(told) && told.length === 3 ? told : [];
+    if (!id(node) || !Number.isSafeInteger(ended) || !Number.isSafeInteger(seq) || typeof busy !== "boolean") {
+      throw new ProtocolError("bad-message", "progress is {node: [calls ended, seq, whether a call is under way]}");
+    }
+  }
+  return new Map(Object.entries(body as { [node: string]: [number, number, boolean] }));
+}
+
 export type Stage = "prepared" | "cut" | "through";
 
 /** How far a worker is with a move, or what it has against it. */

@@ -101,14 +101,22 @@ export class Session {
       this.ackAt = null;
       for (const inbound of this.in) inbound.ackDue = inbound.unacknowledged > 0;
     }
-    if (now >= this.pinged + limits.HEARTBEAT_S) {
-      this.token = (this.token + 1) >>> 0;
-      this.pinged = now;
-      this.pingDue = true;
-    }
+    if (now >= this.pinged + limits.HEARTBEAT_S) this.ping(now);
     const fallsSilent = !this.silent && now >= this.heard + limits.SUSPECT_AFTER_S;
     this.silent ||= fallsSilent;
     return fallsSilent;
+  }
+
+  /** There is reason to doubt that the other side lives: it has PROBE_S to be heard. */
+  probe(now: number): void {
+    this.heard = Math.min(this.heard, now - limits.SUSPECT_AFTER_S + limits.PROBE_S);
+    this.ping(now);
+  }
+
+  private ping(now: number): void {
+    this.token = (this.token + 1) >>> 0;
+    this.pinged = now;
+    this.pingDue = true;
   }
 
   /** The next frame for the lane's channel; null if there is nothing that may go now. */

@@ -144,6 +144,12 @@ export class Link implements Receiver {
     this.standOn(carrier, connection);
   }
 
+  /** Doubts the connection. */
+  probe(): void {
+    this.session.probe(seconds());
+    this.pumpSoon();
+  }
+
   broken(reason: string, final: boolean): void {
     if (final) {
       this.lose(reason);

@@ -284,6 +284,22 @@ test("who left the room is lost when its connection is gone, and not before", as
   expect(ana.lost).toEqual(["b: its connection is gone, and it left the room"]);
 });
 
+test("who left the room and is silent is suspected after a second", async () => {
+  vi.useFakeTimers({ shouldAdvanceTime: true }); // the proof takes real time
+  const [ana] = await pair();
+  await vi.advanceTimersByTimeAsync(4500);
+  ana.links.left(BOB);
+  await vi.advanceTimersByTimeAsync(1500);
+  expect(ana.suspected).toEqual([]);
+  network.cut = true;
+  await vi.advanceTimersByTimeAsync(500);
+  ana.links.left(BOB);
+  await vi.advanceTimersByTimeAsync(900);
+  expect(ana.suspected).toEqual([]);
+  await vi.advanceTimersByTimeAsync(200);
+  expect(ana.suspected).toEqual(["b: nothing was heard of it any more"]);
+});
+
 test("a peer that lost its link gets a new one, which takes the old one's place", async () => {
   const [ana, , toBob] = await pair();
   const again = room.add(BOB);

@@ -74,10 +74,11 @@ export class Links {
     return [...this.standing.values()].filter((link) => !link.suspended);
   }
 
-  /** The peer is not in the room any more: a link to it that has lost its connection is lost at once. */
+  /** The peer left the room: a link to it is lost at once if it has lost its connection, and else is probed. */
   left(peer: string): void {
     const link = this.existing(peer);
     if (link?.suspended) link.lose("its connection is gone, and it left the room");
+    else link?.probe();
   }
 
   /** Takes what signaling relayed from `sender` (docs/wire.md, 6); what makes no sense is ignored. */

@@ -8,10 +8,12 @@ import type { OnError } from "../../run/driver";
 import type { Resumption } from "../../run/events";
 import type { Graph, Plan, PlanStep } from "../../run/graph";
 import { Placement } from "../../run/placement";
+import type { Death } from "../../run/suspects";
 import type { Runtimes } from "../host";
 import { type Ends, type Outside, type RunKey, Site } from "../site";
 import { RunError } from "../types";
 import type { Absence } from "./absence";
+import { Leases } from "./leases";
 import { spares } from "./planning";
 
 /** What people call the submitter in placements and links. */
@@ -58,6 +60,7 @@ export class Epoch {
   /** Every peer of the epoch by its id, as they were when it began: a peer that left has no name any more. */
   readonly names: Map<string, string>;
   readonly site: Site;
+  leases: Leases;
   /** Where each node was at first, by name. */
   readonly began: Record<string, string[]>;
   private steps: PlanStep[];
@@ -91,11 +94,18 @@ export class Epoch {
       before: before?.site,
     });
     this.began = this.seats();
+    this.leases = this.beginLeases([]);
+  }
+
+  private beginLeases(workers: Iterable<string>): Leases {
+    const nodes = Array.from(workers, (worker) => [worker, this.nodesOn([worker])] as const);
+    return new Leases(this.options.graph, nodes, performance.now() / 1e3);
   }
 
   /** All parts at once; rejects where one of them cannot be set up. */
   async setUp(): Promise<void> {
     await Promise.all([this.site.host.setup(), this.startWorkers()]);
+    this.leases = this.beginLeases(this.workers);
     if (!this.closed) void this.linkToSpares();
   }
 
@@ -211,6 +221,12 @@ export class Epoch {
   }
 
   // Its end
+
+  /** Of those of its workers that are among the dead `peers`. */
+  deaths(peers: ReadonlySet<string>): Death[] {
+    const dead = [...this.workers].filter((worker) => peers.has(worker));
+    return dead.map((peer) => ({ peer, name: this.names.get(peer)!, reached: this.leases.reached(peer) }));
+  }
 
   /** Frees what these workers hold of the run. */
   stop(workers: Iterable<string>, text: string): void {

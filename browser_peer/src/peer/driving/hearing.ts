@@ -1,16 +1,18 @@
 /** What the parts of a run say, here and on the workers, made into events of the driver's engine. */
 
-import { type RunMessage as Message, readCheckpoint, readError } from "../../protocol/messages";
+import { type RunMessage as Message, readCheckpoint, readError, readProgress } from "../../protocol/messages";
 import type { Driver } from "../../run/driver";
 import type { Frame, Instruction } from "../../run/events";
 import type { DriverInstruction } from "../../run/outcome";
 import type { Ends, Outside, Site } from "../site";
+import type { Absence } from "./absence";
 import { DRIVER, type Epoch } from "./epoch";
 import type { Moves } from "./moves";
 
 /** The run, as far as it is told what happens. */
 export interface Listener {
   readonly moves: Moves;
+  readonly absence: Absence;
   post(to: string, message: Message): void;
   /** An event of the present epoch; nothing happens where none stands. */
   proceed(event: (driver: Driver) => readonly DriverInstruction[]): void;
@@ -58,7 +60,11 @@ export class Hearing implements Ends, Outside {
   /** A message of a worker of the present epoch; throws where it is none of its to send. */
   receive(epoch: Epoch, sender: string, message: Message): void {
     switch (message.type) {
-      case "PROGRESS": // a tab takes a worker that beats for one that gets on
+      case "PROGRESS":
+        epoch.leases.told(sender, readProgress(message.body), performance.now() / 1e3);
+        break;
+      case "UNREACHABLE":
+        this.run.absence.unlinked(sender, message.peer);
         break;
       case "ERROR":
         this.run.proceed((driver) => driver.error(...readError(message.body), epoch.names.get(sender)!));

@@ -150,7 +150,7 @@ it("a second loss while it is set up anew begins another epoch", async () => {
 
 it("a silent worker's nodes move where somebody else fits, and its return is no event where nobody does", async () => {
   const run = me.start({ double: ["ada", "bea"] }, ITEMS);
-  const silent = () => run.absence.suspected("ada", "nothing was heard");
+  const silent = () => run.absence.suspected("ada", "nothing was heard", false);
   expect(await after(20, run, silent)).toEqual(ITEMS.map((item) => item * 2));
   expect((await run.receipt).epochs.map(({ reason }) => reason)).toEqual([
     "start",
@@ -158,11 +158,45 @@ it("a silent worker's nodes move where somebody else fits, and its return is no 
   ]);
   const other = me.start({ double: ["ada"] }, ITEMS);
   const comesBack = () => {
-    other.absence.suspected("ada", "nothing was heard");
+    other.absence.suspected("ada", "nothing was heard", false);
     setTimeout(() => other.absence.linked("ada"), 20);
   };
   expect(await after(20, other, comesBack)).toEqual(ITEMS.map((item) => item * 2));
   expect((await other.receipt).epochs.length).toBe(1);
+});
+
+it("a worker that beats but does not get on loses its lease, and its nodes move", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"] });
+  mesh.add("cleo", { double: (byte) => (byte === 30 ? new Promise(() => {}) : byte * 2) });
+  const run = me.start({ double: ["cleo", "bea"] }, ITEMS);
+  const found = bytes(run);
+  await vi.advanceTimersByTimeAsync((30 + limits.LEASE_GRACE_S + 3) * 1e3); // its time limit is 30 s
+  expect(await found).toEqual(ITEMS.map((item) => item * 2));
+  const { epochs } = await run.receipt;
+  expect(epochs.map(({ placement }) => placement.double)).toEqual([["cleo"], ["bea"]]);
+  expect(epochs[1]!.reason).toMatch(
+    /^cleo is stuck: node 'double' stands still there at seq 30: nothing was heard of its call for 3\d s$/,
+  );
+  await mesh.lag;
+  expect(mesh.peers.get("cleo")!.hosting.sites.length).toBe(0);
+});
+
+it("an item that kills its workers fails, alone, and no other does", async () => {
+  const names = ["w1", "w2", "w3", "w4", "w5"];
+  for (const name of names) {
+    const dies = (byte: number) => {
+      if (byte !== 30) return byte * 2;
+      setTimeout(() => mesh.kill(name));
+      return new Promise<number>(() => {});
+    };
+    mesh.add(name, { double: dies });
+  }
+  const run = me.start({ double: names }, ITEMS, { onError: "continue" });
+  expect(await bytes(run)).toEqual(ITEMS.filter((item) => item !== 30).map((item) => item * 2));
+  const receipt = await run.receipt;
+  expect(receipt.seqs).toEqual({ done: 99, filtered: 0, failed: 1 });
+  const cause = "peers were lost while it was alone in double: w2, w3, w4";
+  expect(receipt.errors).toEqual([{ seq: 30, node: "double", peer: "w4", cause }]);
 });
 
 it("it is cancelled while it waits", async () => {

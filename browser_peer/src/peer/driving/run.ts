@@ -5,7 +5,6 @@
  */
 
 import { Changes } from "../../deferred";
-import limits from "../../generated/limits.json";
 import { toHex } from "../../protocol/grants";
 import { type RunMessage as Message, readStats, type WorkerStats } from "../../protocol/messages";
 import { Driver } from "../../run/driver";
@@ -125,15 +124,18 @@ export class Run implements RunHandle, Account, Trouble, Movable, Listener, Owne
   private async course(): Promise<Receipt> {
     const ticking = setInterval(() => this.tell(), PROGRESS_MS);
     const asking = setInterval(() => this.state === "running" && this.stats.ask(this.epoch!.workers), STATS_MS);
+    let watching = () => {};
     try {
       await this.prepare();
       this.enter("running", "");
       if (!this.over) void this.feed();
       void this.moves.watch();
+      watching = this.absence.watch();
       while (!this.over) await (this.reason() ? this.recover() : this.changes.happened);
     } catch (error) {
       this.end("failed", asError(error));
     }
+    watching();
     clearInterval(ticking);
     clearInterval(asking);
     return this.close();
@@ -210,7 +212,8 @@ export class Run implements RunHandle, Account, Trouble, Movable, Listener, Owne
   }
 
   call(): void {
-    for (const peer of this.absence.reachable) this.home.linkTo(peer).catch(() => undefined); // then it is as it was
+    const { dead, peers } = this.absence;
+    for (const peer of peers) if (!dead.has(peer)) this.home.linkTo(peer).catch(() => undefined); // then it is as it was
   }
 
   /** A new epoch without who is absent. The present one goes on until there is a plan, as far as it can. */
@@ -224,7 +227,7 @@ export class Run implements RunHandle, Account, Trouble, Movable, Listener, Owne
     if (!sameGraph(planned.graph, this.graph!)) {
       throw new RunError(`${reason}; the room's node types are not any more what they were when the run began`);
     }
-    const epoch = this.nextEpoch(planned.plan, reason, driver.interrupt());
+    const epoch = this.nextEpoch(planned.plan, reason, driver.interrupt(before.deaths(this.absence.dead)));
     const leaving = [...before.workers].filter((worker) => !epoch.workers.has(worker));
     this.stats.ask(leaving.filter((worker) => !this.absence.peers.includes(worker)));
     before.stop(leaving, reason);
@@ -389,14 +392,7 @@ export class Run implements RunHandle, Account, Trouble, Movable, Listener, Owne
     if (message.type === "SILENCE") return; // a tab acts when a link is lost
     if (this.over || ("epoch" in message && message.epoch !== epoch.number)) return;
     if (!epoch.names.has(sender)) throw new Error(`${sender} has no part in run ${this.id}`);
-    if (message.type === "UNREACHABLE") this.unlinked(epoch, sender, message.peer);
-    else this.hearing.receive(epoch, sender, message);
-  }
-
-  /** Two workers have no link any more: one of them is lost, as we shall notice, or the next plan parts them. */
-  private unlinked(epoch: Epoch, worker: string, other: string): void {
-    const patience = (limits.SUSPECT_AFTER_S + limits.HEARTBEAT_S) * 1e3;
-    setTimeout(() => epoch === this.epoch && this.absence.parted(worker, other), patience);
+    this.hearing.receive(epoch, sender, message);
   }
 
   /** Its link is gone. */
