@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mesh import limits
-from mesh.errors import LinkError, MeshError, ProtocolError
+from mesh.errors import LinkError, MeshError, ProtocolError, RunError
 from mesh.ids import PeerId, RunId
 from mesh.manifest.graph import Graph, from_value
 from mesh.peer.host import summaries
@@ -150,7 +150,7 @@ class Hosting:
                 self._names[site.key] |= {PeerId(str(peer)): str(name) for peer, name in names.items()}
             coming = site.propose(nodes)
             if coming and self._leaving:
-                raise ProtocolError("bad-message", self._leaving)
+                raise RunError(self._leaving)
             self._check_types(site.graph, coming)
             await site.host.prepare(coming)
             step = {"steps": [{"from_seq": 0, "nodes": nodes}]}

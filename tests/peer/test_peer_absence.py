@@ -58,6 +58,13 @@ def test_who_was_lost_may_come_back_but_the_epoch_does_not() -> None:
     assert (run.peers, run.dead, run.loss) == (set(), set(), "Ada was lost: no connection")
 
 
+def test_who_was_taken_for_dead_and_is_in_the_room_did_not_die() -> None:
+    run = absence()
+    run.suspected(ADA, "nothing was heard", died=True)
+    run.lost(ADA, "no connection", died=False)
+    assert (run.peers, run.dead) == ({ADA}, set())
+
+
 def test_who_is_stuck_stays_out_of_the_run() -> None:
     run = absence()
     run.stuck(ADA, "node 'a' stands still")

@@ -4,13 +4,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Final
 
+from mesh.limits import DRAIN_TIMEOUT_S
+
 if TYPE_CHECKING:
     from simulated_mesh import SimulatedMesh
 
 DRIVER: Final = "submitter"
+RIVAL: Final = "rival"  # who drives another run
 SLOWNESS: Final = 20.0
-LAST_WORKERS: Final = 2  # that are never killed for good
-SPARED_S: Final = 1.0  # after which they are back instead
+LAST_WORKERS: Final = 2  # that are never killed, nor stuck, for good
+SPARED_S: Final = 1.0  # after which they are back instead; and the patience of the last one that is drained
 
 
 @contextmanager
@@ -29,7 +32,7 @@ def _partition(mesh: "SimulatedMesh", a: str, b: str) -> Iterator[None]:
 @contextmanager
 def _crash(mesh: "SimulatedMesh", name: str) -> Iterator[None]:
     mesh.kill(name)
-    if len(mesh.living_workers()) < LAST_WORKERS:
+    if len(mesh.staying_workers()) < LAST_WORKERS:
         mesh.loop.call_later(SPARED_S, mesh.boot_again, name)
     yield
 
@@ -43,7 +46,8 @@ def _restart(mesh: "SimulatedMesh", name: str) -> Iterator[None]:
 
 @contextmanager
 def _drain(mesh: "SimulatedMesh", name: str) -> Iterator[None]:
-    mesh.drain(name)
+    others = mesh.staying_workers() - {name}
+    mesh.drain(name, patience_s=DRAIN_TIMEOUT_S if others else SPARED_S)
     yield
 
 
@@ -53,6 +57,14 @@ def _pause(mesh: "SimulatedMesh", name: str) -> Iterator[None]:
     process.stop()
     yield
     process.go_on()
+
+
+@contextmanager
+def _stuck(mesh: "SimulatedMesh", name: str) -> Iterator[None]:
+    mesh.stuck.add(name)
+    if len(mesh.staying_workers()) < LAST_WORKERS:
+        mesh.loop.call_later(SPARED_S, mesh.start_over, name)
+    yield
 
 
 @contextmanager
@@ -82,7 +94,14 @@ def _signaling(mesh: "SimulatedMesh") -> Iterator[None]:
 @contextmanager
 def _driver_crash(mesh: "SimulatedMesh") -> Iterator[None]:
     mesh.kill(DRIVER)
-    mesh.orphan()
+    for application in mesh.applications:
+        application.orphaned()
+    yield
+
+
+@contextmanager
+def _cancel(mesh: "SimulatedMesh") -> Iterator[None]:
+    mesh.applications[0].give_up()
     yield
 
 
@@ -95,12 +114,14 @@ OF_A_PEER: Final[dict[str, Callable[..., AbstractContextManager[None]]]] = {
     "restart": _restart,  # kill -9, and started again
     "drain": _drain,  # SIGTERM: its nodes are moved away, it ends, and is started again
     "pause": _pause,  # SIGSTOP, and SIGCONT
+    "stuck": _stuck,  # its nodes never answer again, though it beats
     "slow peer": _slow_peer,  # computes and sends so much slower
 }
 OF_ALL: Final[dict[str, Callable[..., AbstractContextManager[None]]]] = {
     "slow sink": _slow_sink,  # the application takes its results slowly
     "signaling": _signaling,  # the server is killed, and comes back without a memory
-    "driver crash": _driver_crash,  # the run ends with it
+    "driver crash": _driver_crash,  # its runs end with it
+    "cancel": _cancel,  # the application ends the run
 }
 FAULTS: Final = OF_TWO_PEERS | OF_A_PEER | OF_ALL
-WEIGHTS: Final = {"drain": 1.5, "driver crash": 0.3}  # how often, where that is not 1
+WEIGHTS: Final = {"drain": 1.5, "driver crash": 0.4, "cancel": 0.4}  # how often, where that is not 1

@@ -14,6 +14,7 @@ from typing import Final
 from imagined_nodes import Outcome, finish, process
 
 from mesh.errors import NodeError, NodeTimeout
+from mesh.ids import NodeId
 from mesh.limits import PART_OVERHEAD_BYTES
 from mesh.manifest.graph import GraphNode
 from mesh.nodes.spec import NodeSpec, Param
@@ -55,8 +56,8 @@ def imagined_spec(node_type: str) -> NodeSpec:
 
 
 class ImaginedRuntime(Runtime):
-    """``epoch`` tells the number of the run's epoch: what differs between executions differs by it. ``called`` is told
-    every call, and ``made`` the bytes of every answer.
+    """``epoch`` tells the number of the epoch of a node's run: what differs between executions differs by it.
+    ``called`` is told every call, and ``made`` the bytes of every answer. While it is ``stuck``, no call is answered.
     """
 
     name = "python"
@@ -66,14 +67,15 @@ class ImaginedRuntime(Runtime):
         types: Iterable[str],
         random: Random,
         *,
-        epoch: Callable[[], int],
+        epoch: Callable[[NodeId], int],
         slowness: Callable[[], float],
+        stuck: Callable[[], bool],
         called: Callable[[GraphNode, str], None],
         made: Callable[[int], None],
     ) -> None:
         self._types = [imagined_spec(each) for each in types]
         self._random = random
-        self._epoch, self._slowness, self._called, self._made = epoch, slowness, called, made
+        self._epoch, self._slowness, self._stuck, self._called, self._made = epoch, slowness, stuck, called, made
 
     def types(self) -> Sequence[NodeSpec]:
         return self._types
@@ -83,7 +85,8 @@ class ImaginedRuntime(Runtime):
 
     async def create(self, node: GraphNode) -> Instance:
         await asyncio.sleep(0.01 * self._slowness())
-        return _Imagined(node, self._random, self._epoch(), self._slowness, self._called, self._made)
+        epoch = self._epoch(node.id)
+        return _Imagined(node, self._random, epoch, self._slowness, self._stuck, self._called, self._made)
 
     async def close(self) -> None:
         pass
@@ -98,11 +101,12 @@ class _Imagined(Instance):
         random: Random,
         epoch: int,
         slowness: Callable[[], float],
+        stuck: Callable[[], bool],
         called: Callable[[GraphNode, str], None],
         made: Callable[[int], None],
     ) -> None:
         self._node, self._random, self._epoch = node, random, epoch
-        self._slowness, self._called, self._made = slowness, called, made
+        self._slowness, self._stuck, self._called, self._made = slowness, stuck, called, made
         self._seconds = decode(node.params)["ms"] / 1000
         self._state = 0
         self._parts: list[bytes] = []
@@ -134,6 +138,8 @@ class _Imagined(Instance):
     async def _work(self, op: str) -> None:
         self._called(self._node, op)
         await asyncio.sleep(self._seconds * self._slowness() * (0.5 + self._random.random()))
+        if self._stuck() and op != "restore":
+            await asyncio.get_running_loop().create_future()
 
     def _begin(self, outcome: Outcome) -> Answer:
         self._state = outcome.state

@@ -1,10 +1,8 @@
 """How nodes are counted in the table of what was met."""
 
-from collections.abc import Collection
 from typing import Final
 
-from mesh.ids import NodeId
-from mesh.manifest.graph import GraphNode
+from mesh.manifest.graph import Graph, GraphNode
 from mesh.values import decode
 
 KINDS: Final = (
@@ -19,11 +17,15 @@ KINDS: Final = (
     "failing",
     "one of several sinks",
     "replicated",
+    "beside a dropping edge",
+    "of two runs",
 )
 
 
-def kinds_of(node: GraphNode, *, sinks: Collection[NodeId | None], places: int) -> list[str]:
-    """All that a node is; ``places``: on how many peers it is."""
+def kinds_of(node: GraphNode, graph: Graph, *, places: int, runs: int) -> list[str]:
+    """All that a node is; ``places``: on how many peers it is; ``runs``: how many there are."""
+    sinks = {edge.source for edge in graph.edges if edge.target is None}
+    dropping = {end for edge in graph.edges if edge.overflow != "block" for end in (edge.source, edge.target)}
     said = {
         "stateless": not node.stateful,
         "filter": node.arity == "maybe",
@@ -36,5 +38,7 @@ def kinds_of(node: GraphNode, *, sinks: Collection[NodeId | None], places: int) 
         "failing": decode(node.params).get("wrong", 0) > 0,
         "one of several sinks": node.id in sinks and len(sinks) > 1,
         "replicated": places > 1,
+        "beside a dropping edge": node.id in dropping,
+        "of two runs": runs > 1,
     }
     return [kind for kind in KINDS if said[kind]]

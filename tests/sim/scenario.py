@@ -5,14 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Final
 
-from faults import FAULTS, OF_A_PEER, OF_TWO_PEERS, WEIGHTS
+from faults import DRIVER, FAULTS, OF_A_PEER, OF_TWO_PEERS, RIVAL, WEIGHTS
 from imagined_nodes import random_graph
 from imagined_runtime import OPTIONAL, SHAPES
 
 from mesh.manifest.graph import Edge, Graph, GraphNode
 from mesh.values import decode
+
+MAX_DROPPING: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +28,35 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Scenario:
-    """One simulation. An item comes every ``pace_s`` seconds; a share of the stateless nodes has ``replicas``."""
+class Pipeline:
+    """One run. An item comes every ``pace_s`` seconds. ``stalls``: no result is taken before the other run is over."""
 
-    seed: int
     manifest: Mapping[str, Any]
     items: tuple[bytes, ...]
     pace_s: float
-    workers: int
     on_error: str
+    driver: str = DRIVER
+    stalls: bool = False
+
+    @property
+    def name(self) -> str:
+        """What its manifest calls it."""
+        name: str = self.manifest.get("metadata", {}).get("name", "the run")
+        return name
+
+    @property
+    def seconds(self) -> float:
+        """How long its items take to come."""
+        return len(self.items) * self.pace_s
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One simulation. A share of the stateless nodes has ``replicas``."""
+
+    seed: int
+    runs: tuple[Pipeline, ...]
+    workers: int
     replicas: float
     faults: tuple[Fault, ...]
 
@@ -42,24 +64,50 @@ class Scenario:
 def draw(seed: int) -> Scenario:
     """The scenario of a seed."""
     random = Random(seed)
-    differing = random.choice((0.0, 0.0, 0.3, 0.6))
-    graph = random_graph(random, wrong=random.choice((0, 0, 3, 10)), differing=differing, plain=False)
-    if random.random() < 0.6:  # a run with a node that cannot be brought back is over at the first loss
-        nodes = tuple(replace(node, snapshots=node.stateful) for node in graph.nodes)
-        graph = replace(graph, nodes=nodes)
     workers = random.randint(1, 5)
-    items = tuple(random.randbytes(random.choice((1, 9, 400, 1500))) for _ in range(random.randint(30, 80)))
-    pace_s = random.choice((0.02, 0.1, 0.3))
+    first = _draw_run(random, workers, name=f"seed-{seed}")
+    runs = (first, _draw_other(random, workers)) if random.random() < 0.15 else (first,)
     return Scenario(
         seed,
-        _manifest(graph, random, workers, name=f"seed-{seed}"),
-        items,
-        pace_s,
+        runs,
         workers,
-        "continue" if random.random() < 0.8 else "stop",
         random.choice((0.0, 0.5, 0.9)),
-        (*_slow_from_the_start(seed, len(items)), *draw_faults(random, until=max(2.0, len(items) * pace_s))),
+        (*_slow_from_the_start(seed, len(first.items)), *draw_faults(random, until=max(2.0, first.seconds))),
     )
+
+
+def _draw_run(random: Random, workers: int, *, name: str, letter: str = "n") -> Pipeline:
+    kind = random.choice(("plain", "plain", "differing", "differing", "dropping"))
+    graph = random_graph(
+        random,
+        wrong=random.choice((0, 0, 3, 10)),
+        differing=random.choice((0.3, 0.6)) if kind == "differing" else 0.0,
+        drops=kind == "dropping",
+        plain=kind == "dropping",
+    )
+    if random.random() < 0.5:  # a run with a node that cannot be brought back is over at the first loss
+        nodes = tuple(replace(node, snapshots=node.stateful) for node in graph.nodes)
+        graph = replace(graph, nodes=nodes)
+    return Pipeline(
+        _manifest(_with_few_drops(graph), random, workers, name=name, letter=letter),
+        tuple(random.randbytes(random.choice((1, 9, 400, 1500))) for _ in range(random.randint(30, 80))),
+        random.choice((0.02, 0.1, 0.3)) if kind != "dropping" else 0.01,
+        "continue" if random.random() < 0.8 else "stop",
+    )
+
+
+def _draw_other(random: Random, workers: int) -> Pipeline:
+    """A second run over the same workers, of the same driver or another one. Its nodes have names of their own."""
+    run = _draw_run(random, workers, name="other", letter="m")
+    return replace(run, driver=random.choice((DRIVER, RIVAL)), stalls=random.random() < 0.5)
+
+
+def _with_few_drops(graph: Graph) -> Graph:
+    """What may come of a seq is tried for every choice of edges that drop it, so there are not too many of those."""
+    dropping = [edge for edge in graph.edges if edge.overflow != "block"]
+    spared = set(dropping[MAX_DROPPING:])
+    edges = tuple(replace(edge, overflow="block") if edge in spared else edge for edge in graph.edges)
+    return replace(graph, edges=edges)
 
 
 def draw_faults(random: Random, *, until: float) -> tuple[Fault, ...]:
@@ -80,20 +128,22 @@ def _seconds(random: Random, kind: str) -> float:
     return round(longest_s * random.random() ** 2, 3)
 
 
-def _manifest(graph: Graph, random: Random, workers: int, *, name: str) -> dict[str, Any]:
-    """The graph as a user would write it. Nodes would rather run on different peers, but need not."""
+def _manifest(graph: Graph, random: Random, workers: int, *, name: str, letter: str) -> dict[str, Any]:
+    """The graph as a user would write it, with names by ``letter``. Nodes have a peer where they would rather run."""
+    names = {node.id: letter + node.id[1:] for node in graph.nodes}
     ports = {node.id: _ports(node, graph.edges) for node in graph.nodes}
     connections = [
-        {"from": edge.source, "to": edge.target}
+        {"from": names[edge.source], "to": names[edge.target]}
         | ({"port": ports[edge.target][edge.port]} if edge.port in ports[edge.target] else {})
+        | ({"overflow": edge.overflow} if edge.overflow != "block" else {})
         for edge in graph.edges
         if edge.source is not None and edge.target is not None
     ]
     nodes = [
         {
-            "id": node.id,
+            "id": names[node.id],
             "node_type": type_of(node),
-            "params": {**decode(node.params), "ms": random.choice((1, 5, 20))},
+            "params": {**decode(node.params), "ms": random.choice((1, 5, 20, 40))},
             "prefers": {"labels": {"home": f"w{random.randrange(workers)}"}},
         }
         for node in graph.nodes

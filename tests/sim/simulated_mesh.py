@@ -7,28 +7,31 @@ import random
 import secrets
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any, Final
 from unittest.mock import patch
 from zlib import crc32
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from explanation import Observed
-from faults import DRIVER, FAULTS, OF_A_PEER, OF_TWO_PEERS
+from faults import DRIVER, FAULTS, OF_A_PEER, OF_TWO_PEERS, RIVAL
 from imagined_runtime import ImaginedRuntime
 from node_kinds import kinds_of
-from promises import Violation, check_end, check_memory, check_order, check_orphan, held
+from promises import Violation, check_memory, held
 from scenario import Fault, Scenario
+from simulated_application import Application
 from simulated_signaling import START, SignalingServer
 from simulated_wires import Wires
 from virtual_time import WORLD, Deadlock, Process, VirtualLoop
 
 import mesh.transport.signaling.client
-from mesh.errors import ItemError, MeshError, SignalingError
-from mesh.ids import PeerName
-from mesh.limits import DRAIN_TIMEOUT_S, PART_OVERHEAD_BYTES
+from mesh.errors import SignalingError
+from mesh.ids import NodeId, PeerName
+from mesh.limits import PART_OVERHEAD_BYTES
 from mesh.peer import Machine, Peer, Run
+from mesh.peer.driving.epoch import Epoch
 from mesh.protocol.grants import ENTROPY_BYTES, RIGHTS, RoomKeys
 from mesh.transport.link import Lane
 from mesh.values import encode
@@ -37,10 +40,16 @@ from signaling_server.client import Client
 SETTLING_S = 1.0  # in which the peers find each other before the run begins
 PATIENCE_S = 120.0  # after the last fault, by then a run is over
 FREEING_S = 75.0  # after its end, by then it holds nothing anywhere
-SINK_S = 0.5  # that a slow application takes for a result
 CHECK_EVERY = 16  # events
 ACCUSATIONS = ("bad-frame", "bad-record", "bad-message", "out-of-order", "not-proven", "bad-proof", "bad-seal")
 REBOOT_S = 1.0  # after which a worker that ended is back
+SUMS: Final[Mapping[str, Callable[[Mapping[str, Any]], int]]] = {  # of receipts
+    "epochs": lambda receipt: len(receipt["epochs"]),
+    "moves": lambda receipt: len(receipt["moves"]),
+    "replayed": itemgetter("replayed"),
+    "duplicates dropped": itemgetter("duplicates_dropped"),
+    "seqs dropped by edges": itemgetter("dropped"),
+}
 ROUNDS = 3  # of cancelling: what ends may begin something else to end well
 
 
@@ -52,9 +61,8 @@ class Outcome:
     events: int = 0
     digest: int = 0
     violation: str = ""
-    ending: str = ""
-    epochs: int = 0
-    moves: int = 0
+    endings: list[str] = field(default_factory=list)
+    sums: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     hits: Counter[tuple[str, str]] = field(default_factory=Counter)
     trace: deque[str] = field(default_factory=deque)
@@ -78,16 +86,16 @@ class SimulatedMesh:
         self.server = SignalingServer(self.loop, self.rnd, replicas=scenario.replicas)
         self.members: dict[str, Member] = {}
         self.slow_sink = self.outages = 0  # faults of that kind that are under way
+        self.stuck: set[str] = set()  # whose nodes do not answer
+        self.leaving: set[str] = set()  # who was drained, and is not back
         self._processes: list[Process] = []  # also those that were killed
         self._scenario = scenario
         self._outcome = Outcome(scenario, trace=deque(maxlen=trace_length))
         self._keys = RoomKeys.make("sim", self.rnd.randbytes(ENTROPY_BYTES))
-        self._run: Run | None = None
-        self._largest = max(len(encode(item)) for item in scenario.items) + PART_OVERHEAD_BYTES  # bytes made at once
-        self._results: list[tuple[int, int, bytes]] = []
-        self._failures: list[tuple[int, str]] = []
+        self.applications: list[Application] = []
+        items = (item for pipeline in scenario.runs for item in pipeline.items)
+        self._largest = max(len(encode(item)) for item in items) + PART_OVERHEAD_BYTES  # bytes made at once
         self._broken: Violation | None = None
-        self._over = asyncio.Event()
 
     def play(self) -> Outcome:
         """A broken promise is in the outcome's ``violation``."""
@@ -125,17 +133,23 @@ class SimulatedMesh:
         self.server.start()
         for number in range(scenario.workers):
             self._boot(f"w{number}")
-        submitter = self._boot(DRIVER)
+        drivers = {name: self._boot(name) for name in dict.fromkeys((DRIVER, *(each.driver for each in scenario.runs)))}
         await asyncio.sleep(SETTLING_S)
-        driving = submitter.process.start(self._drive(submitter.peer))
-        driving.add_done_callback(lambda _: self._over.set())
+        for pipeline in scenario.runs:
+            other = self.applications[0] if self.applications else None
+            self.applications.append(
+                Application(pipeline, tell=self._event, slow=lambda: self.slow_sink > 0, other=other)
+            )
+        for application in self.applications:
+            driver = drivers[application.pipeline.driver]
+            application.start(driver.process, driver.peer)
         faults = [asyncio.create_task(self._befall(fault)) for fault in scenario.faults]
         last = max((fault.at + fault.seconds for fault in scenario.faults), default=0.0)
-        await self._within(last + len(scenario.items) * scenario.pace_s + PATIENCE_S, self._over)
-        if submitter.process.alive:
-            driving.result()
-        elif self._run is not None:
-            self._outcome.ending = check_orphan(self._run, scenario.items, Observed(self._results, self._failures))
+        for application in self.applications:  # one that stalls waits for those before
+            await self._within(last + application.pipeline.seconds + PATIENCE_S, application.over)
+        self._outcome.endings = [each.ending() for each in self.applications]
+        for run in self._runs():
+            self._outcome.sums.update({word: sum_of(run.receipt) for word, sum_of in SUMS.items() if run.receipt})
         await asyncio.gather(*faults)
         await self._freed()
 
@@ -144,7 +158,7 @@ class SimulatedMesh:
             async with asyncio.timeout(seconds):
                 await event.wait()
         except TimeoutError:
-            raise Violation(f"no progress: the run is not over {PATIENCE_S:.0f} s after the last fault") from None
+            raise Violation(f"no progress: a run is not over {PATIENCE_S:.0f} s after the last fault") from None
         if self._broken is not None:
             raise self._broken
 
@@ -159,7 +173,9 @@ class SimulatedMesh:
         """A worker, or the one that submits the run."""
         process = Process(self.loop, name)
         self._processes.append(process)
-        works = name != DRIVER
+        works = name not in (DRIVER, RIVAL)
+        self.stuck.discard(name)
+        self.leaving.discard(name)
         invite = self._keys.invite(server="http://sim", subject=name, can=RIGHTS, ttl_s=86_400, now=int(START))
         peer = process.context.run(
             lambda: Peer(
@@ -178,35 +194,22 @@ class SimulatedMesh:
 
     def _runtime(self, name: str) -> ImaginedRuntime:
         return ImaginedRuntime(
-            sorted({node["node_type"] for node in self._scenario.manifest["nodes"]}),
+            sorted({node["node_type"] for pipeline in self._scenario.runs for node in pipeline.manifest["nodes"]}),
             random.Random(self.rnd.getrandbits(32)),
-            epoch=lambda: self._run.plan["epoch"] if self._run is not None and self._run.plan is not None else 1,
+            epoch=self._epoch_of,
             slowness=lambda: self.wires.slow.get(name, 1.0),
+            stuck=lambda: name in self.stuck,
             called=lambda node, op: self._event(f"{name}: {op} of {node.id}"),
             made=self._answered,
         )
 
-    async def _drive(self, peer: Peer) -> None:
-        self._run = run = peer.run(
-            dict(self._scenario.manifest), self._items(), on_error=self._scenario.on_error, on_failure=self._failed
-        )
-        error: MeshError | None = None
-        try:
-            async for result in run:
-                self._event(f"result {result.seq}.{result.part}")
-                check_order(self._results, result.seq, result.part)
-                self._results.append((result.seq, result.part, result.payload))
-                await asyncio.sleep(SINK_S if self.slow_sink else 0)
-        except MeshError as raised:
-            error = raised
-        observed = Observed(self._results, self._failures)
-        self._outcome.ending = check_end(run, error, self._scenario.items, observed)
-        self._outcome.epochs, self._outcome.moves = len(run._epochs), len(run.moves.made)
+    def _epoch_of(self, node: NodeId) -> int:
+        """The number of the epoch of the run that has this node; no two runs have one of the same name."""
+        plans = (run.plan for run in self._runs() if run.plan is not None)
+        return next((plan["epoch"] for plan in plans if node in plan["why"]), 1)
 
-    async def _items(self) -> AsyncIterator[bytes]:
-        for item in self._scenario.items:
-            yield item
-            await asyncio.sleep(self._scenario.pace_s)
+    def _runs(self) -> list[Run]:
+        return [application.run for application in self.applications if application.run is not None]
 
     # What happens
 
@@ -216,9 +219,9 @@ class SimulatedMesh:
         line = f"{self.loop.time():10.4f} {text}"
         outcome.digest = crc32(line.encode(), outcome.digest)
         outcome.trace.append(line)
-        if outcome.events % CHECK_EVERY == 0 and self._run is not None and self._broken is None:
+        if outcome.events % CHECK_EVERY == 0 and self._broken is None:
             try:
-                check_memory(self._living(), self._run, largest=self._largest)
+                check_memory(self._living(), self._runs(), largest=self._largest)
             except Violation as violation:
                 self._break(violation)
 
@@ -227,7 +230,8 @@ class SimulatedMesh:
 
     def _break(self, violation: Violation) -> None:
         self._broken = self._broken or violation
-        self._over.set()
+        for application in self.applications:
+            application.over.set()
 
     def _internal_error(self, text: str) -> None:
         self._break(Violation(f"internal error: {text}"))
@@ -246,16 +250,12 @@ class SimulatedMesh:
     def _frame(self, source: str, target: str, lane: Lane, size: int) -> None:
         self._event(f"{source} -> {target}: {size} bytes of {lane.name.lower()}")
 
-    def _failed(self, error: ItemError) -> None:
-        self._event(f"failed {error.seq} at {error.node}: {error.cause}")
-        self._failures.append((error.seq, error.node))
-
     # Faults
 
     async def _befall(self, fault: Fault) -> None:
         await asyncio.sleep(fault.at)
         names = fault.peers or self._concerned(fault.kind)
-        if self._over.is_set() or names is None:
+        if names is None or all(application.over.is_set() for application in self.applications):
             return
         self._event(f"FAULT {fault.kind} {' '.join(names)}, for {fault.seconds:g} s")
         self._count_hits(fault.kind, names)
@@ -267,31 +267,40 @@ class SimulatedMesh:
         """Whom a fault without names meets; None: nobody has a part in the run yet, or any more."""
         if kind not in OF_TWO_PEERS and kind not in OF_A_PEER:
             return ()
-        epoch = self._run._epochs[-1] if self._run is not None and self._run._epochs else None
+        present = self._present()
+        application, epoch = self.rnd.choice(present) if present else (None, None)
         seated = sorted(epoch.workers & {self.members[name].peer.id for name in self.living_workers()}) if epoch else []
-        if epoch is None or not seated:
+        if application is None or epoch is None or not seated:
             return None
         worker = self.rnd.choice(seated)
         name = next(name for name, member in self.members.items() if member.peer.id == worker)
         if kind in OF_A_PEER:
             return (DRIVER,) if kind in ("pause", "slow peer") and self.rnd.random() < 0.1 else (name,)
         others = [str(epoch.names[each]) for each in sorted(epoch.placement.neighbours(worker))]
-        return name, self.rnd.choice([DRIVER, *others])
+        return name, self.rnd.choice([application.pipeline.driver, *others])
+
+    def _present(self) -> list[tuple[Application, Epoch]]:
+        """The epochs of the runs that are under way."""
+        begun = [each for each in self.applications if each.run is not None and not each.over.is_set()]
+        return [(each, each.run._epochs[-1]) for each in begun if each.run is not None and each.run._epochs]
 
     def _count_hits(self, kind: str, names: tuple[str, ...]) -> None:
-        epoch = self._run._epochs[-1] if self._run is not None and self._run._epochs else None
-        if epoch is None or self._run is None or self._run.graph is None:
-            return
-        sinks = {edge.source for edge in self._run.graph.edges if edge.target is None}
-        for node in self._run.graph.nodes:
-            places = set(map(str, epoch.seats()[node.id]))
-            if not names or names == (DRIVER,) or places & set(names):
-                kinds = kinds_of(node, sinks=sinks, places=len(places))
-                self._outcome.hits.update((kind, each) for each in kinds)
+        present = self._present()
+        for application, epoch in present:
+            for node in epoch._graph.nodes:
+                places = set(map(str, epoch.seats()[node.id]))
+                if not names or names == (application.pipeline.driver,) or places & set(names):
+                    kinds = kinds_of(node, epoch._graph, places=len(places), runs=len(present))
+                    self._outcome.hits.update((kind, each) for each in kinds)
 
     def living_workers(self) -> list[str]:
-        """Names of the workers that were not killed."""
-        return [name for name, member in self.members.items() if name != DRIVER and member.process.alive]
+        """Names of the workers that were not killed, and are not stuck."""
+        working = {name: each for name, each in self.members.items() if each.peer.serves and name not in self.stuck}
+        return [name for name, each in working.items() if each.process.alive]
+
+    def staying_workers(self) -> set[str]:
+        """Those of them that were not told to end either."""
+        return set(self.living_workers()) - self.leaving
 
     def _living(self) -> list[Peer]:
         return [member.peer for member in self.members.values() if member.process.alive]
@@ -302,7 +311,7 @@ class SimulatedMesh:
         process.kill()
         self.server.died(process)
 
-    def drain(self, name: str) -> None:
+    def drain(self, name: str, *, patience_s: float) -> None:
         """As SIGTERM: it ends when its nodes were moved away, or after its patience, and is started again."""
         member = self.members[name]
 
@@ -311,11 +320,14 @@ class SimulatedMesh:
                 self.kill(name)
             self.loop.call_later(REBOOT_S, self.boot_again, name)
 
-        member.process.start(_drained(member.peer)).add_done_callback(ended)
+        self.leaving.add(name)
+        member.process.start(_drained(member.peer, patience_s)).add_done_callback(ended)
 
-    def orphan(self) -> None:
-        """The driver was killed: nothing more comes of its run."""
-        self._over.set()
+    def start_over(self, name: str) -> None:
+        """A fresh process, whatever has become of the one before."""
+        if self.members[name].process.alive:
+            self.kill(name)
+        self._boot(name)
 
     def boot_again(self, name: str) -> None:
         """A fresh process in the place of the killed one."""
@@ -334,10 +346,10 @@ async def _live(peer: Peer) -> None:
             return
 
 
-async def _drained(peer: Peer) -> None:
+async def _drained(peer: Peer, patience_s: float) -> None:
     """What ``mesh worker`` does when it is told to end."""
     with suppress(TimeoutError):
-        await asyncio.wait_for(peer.drain(), DRAIN_TIMEOUT_S)
+        await asyncio.wait_for(peer.drain(), patience_s)
     await peer.__aexit__(None, None, None)
 
 

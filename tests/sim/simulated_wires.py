@@ -21,6 +21,7 @@ class Wires(MemoryNetwork):
         self.arrived = arrived
         self.slow: dict[str, float] = {}
         self.cut_pairs: set[frozenset[str]] = set()
+        self._opening: list[Wire] = []  # ends whose packets do not pass yet; they try as long as they live
 
     def connect(self, events: ConnectionEvents, ice_servers: Sequence[IceServer]) -> "Wire":
         return Wire(self, events, ice_servers)
@@ -39,6 +40,13 @@ class Wires(MemoryNetwork):
         self.cut_pairs.discard(frozenset((a, b)))
         for end in self.ends(a, b):
             end.deliver()
+        opening, self._opening = self._opening, []
+        for end in opening:
+            end.open_both()
+
+    def wait_to_open(self, end: "Wire") -> None:
+        """Until its pair is healed."""
+        self._opening.append(end)
 
     def ends(self, a: str, b: str) -> list["Wire"]:
         """The open ends of the connections between two processes."""
@@ -62,6 +70,7 @@ class Wire(MemoryConnection):
     def __init__(self, network: Wires, events: ConnectionEvents, ice_servers: Sequence[IceServer]) -> None:
         super().__init__(network, events, ice_servers)
         self.process: Process = this_process()
+        self._given_up = False
 
     @property
     def other(self) -> "Wire | None":
@@ -70,13 +79,17 @@ class Wire(MemoryConnection):
 
     async def accept_answer(self, sdp: str) -> None:
         self._other = self._network.find(sdp)
-        self._loop.call_later(DELAY_S, self._open_both, context=WORLD)
+        self._loop.call_later(DELAY_S, self.open_both, context=WORLD)
 
-    def _open_both(self) -> None:
+    def open_both(self) -> None:
+        """Unless the pair is cut: then when it is healed, if both still try."""
         other = self.other
         assert other is not None
-        if not (self._carried() and self.process.alive and other.process.alive):
-            return  # the packets that would open it are lost
+        if self._given_up or other._given_up or not (self.process.alive and other.process.alive):
+            return
+        if not self._carried():
+            self._network.wait_to_open(self)
+            return
         for end in (self, other):
             end._open = True
             self._network.connections.append(end)
@@ -126,6 +139,7 @@ class Wire(MemoryConnection):
             self.other.process.call_soon(self.other._ended)
 
     async def close(self) -> None:
+        self._given_up = True
         if self._open:
             self._shut()
             if self._carried() and self.other is not None:

@@ -59,7 +59,7 @@ def _seeds(options: argparse.Namespace) -> Iterator[int]:
 def _play(options: argparse.Namespace, seed: int) -> Outcome:
     scenario = draw(seed)
     if options.graph is not None:
-        scenario = replace(scenario, manifest=read_manifest(options.graph))
+        scenario = replace(scenario, runs=(replace(scenario.runs[0], manifest=read_manifest(options.graph)),))
     if options.faults is not None:
         scenario = replace(scenario, faults=read_faults(options.faults))
     return SimulatedMesh(scenario, trace_length=1_000_000 if options.trace else 40).play()
@@ -73,15 +73,14 @@ class Tally:
         self._hits: Counter[tuple[str, str]] = Counter()
         self._events: list[int] = []
         self._endings: Counter[str] = Counter()
-        self._epochs = self._moves = 0
+        self._sums: Counter[str] = Counter()
         self._began = time.process_time()
 
     def add(self, outcome: Outcome) -> None:
         self._hits += outcome.hits
         self._events.append(outcome.events)
-        self._epochs += outcome.epochs
-        self._moves += outcome.moves
-        self._endings[outcome.ending or "broken"] += 1
+        self._sums += outcome.sums
+        self._endings.update(outcome.endings or ["broken"])
         if outcome.violation:
             self.failures.append(f"seed {outcome.scenario.seed}: {outcome.violation}")
 
@@ -93,7 +92,8 @@ class Tally:
         used = time.process_time() - self._began
         print(
             f"\n{len(self._events)} seeds, {sum(self._events)} events (median {median(self._events):.0f} a seed), "
-            f"{self._epochs} epochs, {self._moves} moves, {used:.0f} s of processor time"
+            f"{used:.0f} s of processor time"
         )
+        print("of them: " + ", ".join(f"{count} {word}" for word, count in self._sums.items()))
         print("endings: " + ", ".join(f"{count} {ending}" for ending, count in self._endings.most_common()))
         print(f"{len(self.failures)} failures" + "".join(f"\n  {each}" for each in self.failures))

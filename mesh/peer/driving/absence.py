@@ -82,6 +82,8 @@ class Absence:
         self._gone.add(peer)
         if died:
             self._died.add(peer)
+        else:  # it was taken for dead while nobody could say that it lives, and now the server does
+            self._died.discard(peer)
         if works:
             self.lose(f"{self._name(peer)} was lost: {reason}")
 

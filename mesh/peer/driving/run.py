@@ -100,8 +100,9 @@ class Run:
 
     async def cancel(self) -> None:
         """Ends the run everywhere; what is queued for it is dropped."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        if not self._status:  # a run that is ending is left to free everything
+            self._task.cancel()
+        await asyncio.wait((self._task,))
 
     # The course of the run
 

@@ -1,5 +1,6 @@
 """What a run must come to, evaluated seq by seq and node by node, without credit, frames or concurrency."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from imagined_nodes import Outcome, finish, process
@@ -21,6 +22,7 @@ class Expected:
     done: int = 0
     filtered: int = 0
     failed: int = 0
+    dropped: int = 0
     lost: set[NodeId] = field(default_factory=set)
 
 
@@ -28,6 +30,11 @@ class Expected:
 class _Output:
     parts: list[bytes] = field(default_factory=list)
     failed: bool = False
+    dropped: bool = False
+
+    def given_up(self) -> "_Output":
+        """What an edge that drops this makes of it."""
+        return _Output(failed=self.failed, dropped=True) if self.parts else self
 
 
 class Reference:
@@ -72,41 +79,54 @@ class Reference:
         """What the seqs to come depend on."""
         return tuple(self._states.items()), frozenset(self._broken)
 
-    def seq(self, seq: int, item: bytes | None, *, final: bool) -> bool:
-        """One seq, after those before it; answers whether it failed."""
+    def seq(self, seq: int, item: bytes | None, *, final: bool, drops: Collection[Edge] = ()) -> bool:
+        """One seq, after those before it, which the edges in ``drops`` give up; answers whether it failed."""
         outputs: dict[NodeId | None, _Output] = {None: _Output([] if item is None else [item])}
         if self._condemned is not None and self._condemned[0] == seq:
             outputs[None] = _Output(failed=True)
             self._expected.failures.add(self._condemned)
         for name in self._graph.order:
-            outputs[name] = self._node(self._nodes[name], outputs, seq, final=final)
-        sinks = [edge for edge in self._graph.edges if edge.target is None]
-        results = self._results(sinks, outputs, seq)
+            inbound = self._inbound(name, outputs, drops if not final else ())
+            outputs[name] = self._node(self._nodes[name], inbound, seq, final=final)
+        sinks = self._inbound(None, outputs, ())
+        results = self._results(sinks, seq)
         failed = any(each == seq for each, _ in self._expected.failures)
         self._expected.results += [(seq, part, payload) for part, payload in enumerate(results)]
         if not final:
+            dropped = not results and not failed and any(output.dropped for output in sinks.values())
             self._expected.failed += failed
+            self._expected.dropped += dropped
             self._expected.done += bool(results) and not failed
-            self._expected.filtered += not results and not failed
+            self._expected.filtered += not results and not failed and not dropped
         return failed
 
-    def _results(self, sinks: list[Edge], outputs: dict[NodeId | None, _Output], seq: int) -> list[bytes]:
+    def _inbound(
+        self, target: NodeId | None, outputs: dict[NodeId | None, _Output], drops: Collection[Edge]
+    ) -> dict[Edge, _Output]:
+        """What comes to a node, or to the driver, edge by edge."""
+        return {
+            edge: outputs[edge.source].given_up() if edge in drops else outputs[edge.source]
+            for edge in self._graph.edges
+            if edge.target == target
+        }
+
+    def _results(self, sinks: dict[Edge, _Output], seq: int) -> list[bytes]:
         if len(sinks) == 1:
-            return outputs[sinks[0].source].parts
-        if any(outputs[edge.source].failed for edge in sinks):
+            return next(iter(sinks.values())).parts
+        if any(output.failed for output in sinks.values()):
             return []
-        joined = self._joined(sinks, outputs, {edge.port for edge in sinks}, seq, None)
+        joined = self._joined(sinks, {edge.port for edge in sinks}, seq, None)
         return [] if joined is None else [joined]
 
-    def _node(self, node: GraphNode, outputs: dict[NodeId | None, _Output], seq: int, *, final: bool) -> _Output:
-        inbound = [edge for edge in self._graph.edges if edge.target == node.id]
-        made = _Output(failed=any(outputs[edge.source].failed for edge in inbound))
+    def _node(self, node: GraphNode, inbound: dict[Edge, _Output], seq: int, *, final: bool) -> _Output:
+        given = inbound.values()
+        made = _Output(failed=any(each.failed for each in given), dropped=any(each.dropped for each in given))
         if node.join:
-            joined = None if made.failed else self._joined(inbound, outputs, set(node.optional), seq, node.id)
+            joined = None if made.failed or made.dropped else self._joined(inbound, set(node.optional), seq, node.id)
             inputs = [] if joined is None else [joined]
             made.failed = made.failed or (seq, node.id) in self._expected.failures
         else:
-            inputs = outputs[inbound[0].source].parts
+            inputs = next(iter(given)).parts
         for payload in inputs:
             if not self._apply(node, process(node, self._states[node.id], payload, self.epoch), made, seq, exact=True):
                 return made
@@ -137,19 +157,17 @@ class Reference:
             return False
         return True
 
-    def _joined(
-        self, edges: list[Edge], outputs: dict[NodeId | None, _Output], optional: set[str], seq: int, node: str | None
-    ) -> bytes | None:
-        refused = [edge for edge in edges if len(outputs[edge.source].parts) > 1 and not edge.is_list]
+    def _joined(self, inbound: dict[Edge, _Output], optional: set[str], seq: int, node: str | None) -> bytes | None:
+        refused = [edge for edge, output in inbound.items() if len(output.parts) > 1 and not edge.is_list]
         if refused:  # possible in the extra seq of finish only
             self._expected.failures |= {(seq, node or edge.port) for edge in refused}
             return None
-        entries = []
-        for edge in edges:
-            parts = outputs[edge.source].parts
-            if parts:
-                entries.append((edge.port, pack_list(parts) if edge.is_list else parts[0]))
+        entries = [
+            (edge.port, pack_list(output.parts) if edge.is_list else output.parts[0])
+            for edge, output in inbound.items()
+            if output.parts
+        ]
         present = {port for port, _ in entries}
-        if not entries or any(edge.port not in present | optional for edge in edges):
+        if not entries or any(edge.port not in present | optional for edge in inbound):
             return None
         return pack_map(entries)
