@@ -99,10 +99,15 @@ class Session:
         """Bytes queued on the lane that no frame took yet."""
         return self._out[lane].backlog
 
+    def is_idle(self, lane: Lane) -> bool:
+        """Whether everything that was sent on the lane has been acknowledged."""
+        out = self._out[lane]
+        return not (out.backlog or out.unacknowledged)
+
     @property
     def settled(self) -> bool:
-        """Whether everything that was sent has been acknowledged."""
-        return not any(out.backlog or out.unacknowledged for out in self._out.values())
+        """Whether both lanes are idle."""
+        return self.is_idle(Lane.CONTROL) and self.is_idle(Lane.DATA)
 
     @property
     def deadline(self) -> float:

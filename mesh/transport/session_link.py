@@ -14,7 +14,7 @@ from mesh.limits import (
     RESUME_TIMEOUT_S,
 )
 from mesh.protocol.handshake import Remote
-from mesh.protocol.session import Closed, Delivered, Session
+from mesh.protocol.session import Closed, Delivered, Event, Session
 from mesh.transport.link import Connection, Lane, Link, LinkStats, OnMessage, Path
 from mesh.transport.negotiation import Carrier, Receiver, Spawn
 
@@ -58,6 +58,7 @@ class SessionLink(Link, Receiver):
         self._turn = {lane: asyncio.Lock() for lane in Lane}
         self._room = {lane: asyncio.Event() for lane in Lane}
         self._settled = asyncio.Event()
+        self._more_to_come = False  # of the frame that is being handled
         self._pumping: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._patience: asyncio.TimerHandle | None = None
@@ -71,8 +72,14 @@ class SessionLink(Link, Receiver):
     # Link
 
     def post(self, lane: Lane, message: bytes) -> None:
-        self._live().send(lane, message)
-        self._pump_soon()
+        """As in Nagle's algorithm (RFC 896), messages share frames only while something else is on its way."""
+        session = self._live()
+        idle = session.is_idle(lane)
+        session.send(lane, message)
+        if idle and not self._more_to_come:
+            self._pump()
+        else:
+            self._pump_soon()
 
     async def send(self, lane: Lane, message: bytes) -> None:
         async with self._turn[lane]:
@@ -188,39 +195,49 @@ class SessionLink(Link, Receiver):
         if self._patience is not None:
             self._trust()
             self._on_heard(self)
-        for event in self._session.receive(lane, frame, self._loop.time()):
-            if self._gone is not None:
-                return
-            match event:
-                case Delivered(lane, message):
-                    self._on_message(self, lane, message)
-                case Closed(code, text):
-                    self.lose(text if code == "closed" else f"the other side says {code}: {text}")
-                    return
-        if self._session.has_frame(Lane.CONTROL) or self._session.has_frame(Lane.DATA):
-            self._pump_soon()
-        else:
-            self._rest()
+        events = self._session.receive(lane, frame, self._loop.time())
+        try:
+            for number, event in enumerate(events, 1):
+                self._more_to_come = number < len(events)
+                self._handle(event)
+        finally:
+            self._more_to_come = False
+        if self._gone is None:
+            self._pump()
+
+    def _handle(self, event: Event) -> None:
+        if self._gone is not None:
+            return
+        match event:
+            case Delivered(lane, message):
+                self._on_message(self, lane, message)
+            case Closed(code, text):
+                self.lose(text if code == "closed" else f"the other side says {code}: {text}")
 
     def writable(self) -> None:
         self._pump_soon()
 
     def _pump_soon(self) -> None:
-        """Not at once: what is sent in the same turn of the loop shares frames."""
         if self._pumping is None and self.carrier is not None:
             self._pumping = self._loop.call_at(self._loop.time(), self._pump)
 
     def _pump(self) -> None:
-        self._pumping = None
+        if self._pumping is not None:
+            self._pumping.cancel()
+            self._pumping = None
         if self.carrier is None or self.carrier.connection is None:
             return
         try:
             for lane in Lane:
                 self._fill(self.carrier, self.carrier.connection, lane)
-        except LinkError as error:
-            self.broken(str(error), final=False)
+        except LinkError as error:  # who posts is not told in the middle of what it does
+            self._loop.call_soon(self._failed, self.carrier, str(error))
         else:
             self._rest()
+
+    def _failed(self, carrier: Carrier, reason: str) -> None:
+        if self.carrier is carrier:
+            self.broken(reason, final=False)
 
     def _rest(self) -> None:
         """Until something comes, or time is up."""
