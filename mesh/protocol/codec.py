@@ -20,9 +20,13 @@ REGISTRY: Final[dict[str, Any]] = json.loads(files("mesh.protocol").joinpath("re
 RECORD_BYTES: Final = 4  # the header of a record
 CHUNK_BYTES: Final = RECORD_BYTES + 8  # the headers of a first chunk, the longest ones
 
+_CHUNK: Final[int] = REGISTRY["records"]["CHUNK"]
+_ACK: Final[int] = REGISTRY["records"]["ACK"]
 _FIRST: Final[int] = REGISTRY["chunk_flags"]["FIRST"]
 _LAST: Final[int] = REGISTRY["chunk_flags"]["LAST"]
 _HEADER: Final = struct.Struct("<BBH")
+_CHUNK_HEAD: Final = struct.Struct("<BBHI")
+_FIRST_HEAD: Final = struct.Struct("<BBHII")
 _U32: Final = struct.Struct("<I")
 _TWO_U32: Final = struct.Struct("<II")
 _FOUR_U32: Final = struct.Struct("<IIII")
@@ -118,17 +122,13 @@ def decode_frame(frame: bytes) -> list[Record]:
 
 
 def _encode(record: Record) -> bytes:
-    flags = 0
     match record:
+        case Chunk(message, None, data, last):
+            return _CHUNK_HEAD.pack(_CHUNK, _LAST * last, 4 + len(data), message) + data
         case Chunk(message, total, data, last):
-            flags = _LAST if last else 0
-            if total is None:
-                body = _U32.pack(message) + data
-            else:
-                flags |= _FIRST
-                body = _TWO_U32.pack(message, total) + data
+            return _FIRST_HEAD.pack(_CHUNK, _FIRST | _LAST * last, 8 + len(data), message, total) + data
         case Ack(message, offset):
-            body = _TWO_U32.pack(message, offset)
+            return _FIRST_HEAD.pack(_ACK, 0, 8, message, offset)
         case Ping(token) | Pong(token):
             body = _U32.pack(token)
         case Hello(body) | Proof(body):
@@ -137,7 +137,7 @@ def _encode(record: Record) -> bytes:
             body = msgpack.packb([code, text[:MAX_CAUSE_CHARS]])
         case Resume(control, data):
             body = _FOUR_U32.pack(*control, *data)
-    return _HEADER.pack(_TYPES[type(record)], flags, len(body)) + body
+    return _HEADER.pack(_TYPES[type(record)], 0, len(body)) + body
 
 
 def _decode(kind: int, flags: int, body: bytes) -> Record:

@@ -120,7 +120,7 @@ class Session:
         return min(times)
 
     def tick(self, now: float) -> bool:
-        """Time has come to ``now``. True: the other side has fallen silent; that is said once, until it is heard again."""
+        """Time has come to ``now``. True: the other side has fallen silent; that is said once, until it is heard."""
         if now > self.deadline + SUSPECT_AFTER_S / 2:
             self._heard = now  # it was this side that stood still, and what came meanwhile was not read yet
         if self._ack_at is not None and now >= self._ack_at:
@@ -163,7 +163,7 @@ class Session:
         if lane is Lane.CONTROL:
             self._greeted = True
         events = [event for record in records if (event := self._take(lane, record, now)) is not None]
-        if self._ack_at is None and any(inbound.unacknowledged for inbound in self._in.values()):
+        if self._ack_at is None and self._in[lane].unacknowledged:
             self._ack_at = now + ACK_AFTER_S
         return events
 
@@ -189,13 +189,10 @@ class Session:
         return self._out[lane].chunk(room)
 
     def _take(self, lane: Lane, record: Record, now: float) -> Event | None:
+        if self._resuming and lane is Lane.CONTROL:
+            self._take_up(record)
+            return None
         match record:
-            case Resume() if lane is Lane.CONTROL and self._resuming:
-                self._resuming = False
-                self._out[Lane.CONTROL].resume(record.control)
-                self._out[Lane.DATA].resume(record.data)
-            case _ if lane is Lane.CONTROL and self._resuming:
-                raise ProtocolError("out-of-order", f"{type(record).__name__.upper()} came before RESUME")
             case Chunk():
                 message = self._in[lane].chunk(record)
                 return None if message is None else Delivered(lane, message)
@@ -212,6 +209,13 @@ class Session:
                 name = type(record).__name__.upper()
                 raise ProtocolError("bad-record", f"{name} on the {lane.name.lower()} lane of a proven link")
         return None
+
+    def _take_up(self, record: Record) -> None:
+        if type(record) is not Resume:
+            raise ProtocolError("out-of-order", f"{type(record).__name__.upper()} came before RESUME")
+        self._resuming = False
+        self._out[Lane.CONTROL].resume(record.control)
+        self._out[Lane.DATA].resume(record.data)
 
     def _round_trip(self, sample: float) -> None:
         """Smoothed as TCP does it (RFC 6298, 2)."""

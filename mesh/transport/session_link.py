@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Final
 
 from mesh.errors import LinkError
 from mesh.limits import (
@@ -21,6 +22,7 @@ from mesh.transport.negotiation import Carrier, Receiver, Spawn
 type OnGone = Callable[["SessionLink", str | None], None]  # without a reason where this side closed the link
 type OnSuspended = Callable[["SessionLink", str], None]
 
+_LANES: Final = tuple(Lane)
 _log = logging.getLogger(__name__)
 
 
@@ -228,7 +230,7 @@ class SessionLink(Link, Receiver):
         if self.carrier is None or self.carrier.connection is None:
             return
         try:
-            for lane in Lane:
+            for lane in _LANES:
                 self._fill(self.carrier, self.carrier.connection, lane)
         except LinkError as error:  # who posts is not told in the middle of what it does
             self._loop.call_soon(self._failed, self.carrier, str(error))
