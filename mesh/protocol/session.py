@@ -40,7 +40,7 @@ _SMALL_RECORDS_BYTES: Final = 64  # more than a RESUME, an ACK, a PING and a PON
 _LONGEST: Final = {Lane.CONTROL: MAX_CONTROL_MESSAGE_BYTES, Lane.DATA: MAX_MESSAGE_BYTES}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Delivered:
     """A whole message."""
 

@@ -1,4 +1,7 @@
-"""The vocabulary of the run engine: frames go in and out, instructions come out. No asyncio, clock or randomness."""
+"""The vocabulary of the run engine: frames go in and out, instructions come out. No asyncio, clock or randomness.
+
+Nobody changes them; those made for every item are not frozen all the same, because that makes them four times as dear.
+"""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -19,7 +22,7 @@ class Flag:
     OF_SEQ: Final = FINAL | CHECKPOINT  # on every frame of a seq, or on none
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Frame:
     """One part on one edge, or, with ``payload is None``, only its end."""
 
@@ -33,7 +36,7 @@ class Frame:
 Op = Literal["process", "next", "finish", "snapshot", "restore"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """Do ``op`` on an instance and report what came of it, with the same seat. One at a time per seat."""
 
@@ -56,14 +59,14 @@ class Interrupt:
     seat: Seat
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Emit:
     """Send the frame to the peer at the other end of its edge."""
 
     frame: Frame
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class GiveCredit:
     """Tell the sender on the edge of ``seq`` that ``bytes`` (with overhead) of its strand were consumed."""
 

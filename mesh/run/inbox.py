@@ -17,7 +17,7 @@ from mesh.values import pack_list, pack_map
 _KNOWN: Final = Flag.END | Flag.FINAL | Flag.FAILED | Flag.DROPPED | Flag.CHECKPOINT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Input:
     """One thing to do: a part to process (``payload``), the end of its seq (``Flag.END``), or both at once.
 
@@ -229,12 +229,20 @@ class Stream(Inbox):
     def __init__(self, port: Port) -> None:
         self.ports = {port.edge: port}
         self._port = port
+        self._head: Input | None = None
+
+    def cancel(self, seq: int, *, but_head: bool) -> None:
+        super().cancel(seq, but_head=but_head)
+        if not but_head:
+            self._head = None
 
     def head(self) -> Input | None:
-        frame = self._port.head()
-        return None if frame is None else Input(frame.seq, frame.flags, frame.payload)
+        if self._head is None and (frame := self._port.head()) is not None:
+            self._head = Input(frame.seq, frame.flags, frame.payload)
+        return self._head
 
     def done(self) -> None:
+        self._head = None
         self._port.consume()
 
 

@@ -21,7 +21,7 @@ class Failure:
     peer: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
     """One part of the single sink, or the map of several; call ``taken`` once the application has it."""
 

@@ -8,7 +8,7 @@ from mesh.manifest.graph import GraphNode
 from mesh.nodes.spec import NodeSpec, RuntimeName
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """Parts of one input, as encoded values. ``more``: the node may have further ones, ask ``next``."""
 
