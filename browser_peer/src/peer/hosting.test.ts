@@ -67,6 +67,10 @@ class Tab {
   async linkTo(): Promise<void> {}
   learn(): void {}
 
+  hears(): boolean {
+    return true;
+  }
+
   post(_: string, message: Message): void {
     this.said.push(message);
   }

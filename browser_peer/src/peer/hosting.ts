@@ -26,6 +26,8 @@ export interface Home {
   readonly types: ReadonlyMap<string, NodeSpec>;
   readonly runtimes: Runtimes;
   linkTo(peer: string): Promise<void>;
+  /** Whether the link to a peer has a connection now. */
+  hears(peer: string): boolean;
   post(peer: string, message: Message): void;
   /** What calls took here (ms), by node type and runtime. */
   learn(costs: Record<string, Record<string, number>>): void;
@@ -105,6 +107,7 @@ export class Hosting implements Outside {
       this.unreachable(site, neighbour);
       return false;
     }
+    if (!this.home.hears(neighbour)) this.tellSilence(site, neighbour, true);
     return true;
   }
 
@@ -221,6 +224,24 @@ export class Hosting implements Outside {
       if (site.key.driver === peer) this.stop(site.key);
       else if (site.placement.neighbours(this.home.id).has(peer)) this.unreachable(site, peer);
     }
+  }
+
+  /** Nothing is heard of a peer: runs that need it are told to their drivers. */
+  suspected(peer: string): void {
+    for (const site of this.sites) {
+      if (site.placement.neighbours(this.home.id).has(peer)) this.tellSilence(site, peer, true);
+    }
+  }
+
+  /** A peer is heard, perhaps again. */
+  linked(peer: string): void {
+    for (const { site, names } of this.runs.values()) {
+      if (names.has(peer) && peer !== site.key.driver) this.tellSilence(site, peer, false);
+    }
+  }
+
+  private tellSilence({ key, epoch }: Site, peer: string, silent: boolean): void {
+    this.home.post(key.driver, { type: "SILENCE", ...key, epoch, peer, silent });
   }
 
   private unreachable({ key, epoch }: Site, neighbour: string): void {

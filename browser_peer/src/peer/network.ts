@@ -162,6 +162,16 @@ export class Network {
     }
   }
 
+  /** Whether the link to a peer has a connection now. */
+  hears(peer: string): boolean {
+    return this.links.existing(peer)?.suspended === false;
+  }
+
+  /** Doubts the link to a peer: it is suspected unless it is heard soon. */
+  probe(peer: string): void {
+    this.links.probe(peer);
+  }
+
   /** Sends in order, without waiting: credit bounds what can wait. A link that is gone takes nothing. */
   post(peer: string, message: Message): void {
     const lane: Lane = message.type === "PART" ? Lanes.DATA : Lanes.CONTROL;

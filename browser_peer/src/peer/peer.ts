@@ -155,6 +155,14 @@ export class Peer extends EventTarget implements PeerApi, Home, HostingHome, Rec
     return this.network.link(peer);
   }
 
+  hears(peer: string): boolean {
+    return this.network.hears(peer);
+  }
+
+  probe(peer: string): void {
+    this.network.probe(peer);
+  }
+
   post(peer: string, message: Message): void {
     this.network.post(peer, message);
   }
@@ -238,10 +246,12 @@ export class Peer extends EventTarget implements PeerApi, Home, HostingHome, Rec
 
   suspected(peer: string, reason: string, died: boolean): void {
     for (const run of this.runs.values()) run.absence.suspected(peer, reason, died);
+    this.hosting.suspected(peer);
   }
 
   linked(peer: string): void {
     for (const run of this.runs.values()) run.absence.linked(peer);
+    this.hosting.linked(peer);
   }
 
   joined(peer: string): void {

@@ -78,7 +78,13 @@ export class Links {
   left(peer: string): void {
     const link = this.existing(peer);
     if (link?.suspended) link.lose("its connection is gone, and it left the room");
-    else link?.probe();
+    else this.probe(peer);
+  }
+
+  /** Doubts the connection of a link, if it has one: the link is suspected unless the peer is heard soon. */
+  probe(peer: string): void {
+    const link = this.existing(peer);
+    if (link?.suspended === false) link.probe();
   }
 
   /** Takes what signaling relayed from `sender` (docs/wire.md, 6); what makes no sense is ignored. */

@@ -1,22 +1,29 @@
 /** Whom a run does without, and what it makes of their coming back; as in tests/peer/test_peer_absence.py. */
 
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import limits from "../../generated/limits.json";
 import { Absence } from "./absence";
 import type { Epoch } from "./epoch";
 
-/** What an epoch is to its absence. */
-const EPOCH = {
-  workers: new Set(["ada", "bea"]),
-  names: new Map([
+/** What an epoch is to its absence; `linked`: its two workers exchange results. */
+function present(linked = true): Epoch {
+  const workers = new Set(["ada", "bea"]);
+  const names = new Map([
     ["ada", "Ada"],
     ["bea", "Bea"],
-  ]),
-} as unknown as Epoch;
+  ]);
+  return { workers, names, placement: { neighbours: () => (linked ? workers : new Set()) } } as unknown as Epoch;
+}
 
+let probed: string[];
 let run: Absence;
 beforeEach(() => {
-  run = new Absence(() => {});
-  run.began(EPOCH);
+  probed = [];
+  run = new Absence(
+    () => {},
+    (peer) => probed.push(peer),
+  );
+  run.began(present());
 });
 afterEach(() => void vi.useRealTimers());
 
@@ -56,23 +63,53 @@ it("strangers do not matter unless they were linked", () => {
   expect([run.peers, run.loss]).toEqual([["zoe"], ""]);
 });
 
-it("two that have no link are kept apart, until one of them comes into the room again", () => {
+/** For as long as two workers may be silent to each other. */
+const wait = () => vi.advanceTimersByTimeAsync(limits.PARTING_S * 1e3);
+
+it("two who are heard, but not by each other, are parted", async () => {
   vi.useFakeTimers();
-  run.unlinked("ada", "bea");
-  run.unlinked("bea", "ada");
-  expect(run.loss).toBe("");
-  vi.advanceTimersByTime(5000);
-  expect([run.apart, run.loss, run.peers]).toEqual([[["ada", "bea"]], "Ada and Bea cannot reach each other", []]);
-  run.linked("ada");
-  expect(run.apart).toHaveLength(1);
-  run.joined("ada");
-  expect(run.apart).toEqual([]);
+  void run.unheard("bea", "ada");
+  void run.unheard("ada", "bea");
+  expect([new Set(probed), run.suspicion]).toEqual([new Set(["ada", "bea"]), ""]); // perhaps one of them is gone itself
+  await wait();
+  expect([run.peers, run.apart.length, run.loss]).toEqual([[], 1, ""]);
+  expect(run.suspicion).toBe("Ada and Bea cannot reach each other");
+  run.began(present(false));
+  expect([run.apart.length, run.suspicion]).toEqual([1, ""]); // the new plan did without
 });
 
-it("unless the epoch is over before", () => {
+it("two who hear each other again are together again", async () => {
   vi.useFakeTimers();
-  run.unlinked("ada", "bea");
-  run.began({ ...EPOCH } as Epoch);
-  vi.advanceTimersByTime(5000);
-  expect([run.apart, run.loss]).toEqual([[], ""]);
+  void run.unheard("ada", "bea");
+  run.heard("bea", "ada");
+  await wait();
+  expect([run.apart, run.suspicion]).toEqual([[], ""]);
+  void run.unheard("ada", "bea");
+  await wait();
+  expect(run.suspicion).not.toBe("");
+  run.heard("bea", "ada");
+  expect([run.apart, run.suspicion, run.loss]).toEqual([[], "", ""]);
+});
+
+it("what was on a link that is gone is lost, unless its epoch is over", async () => {
+  vi.useFakeTimers();
+  void run.unlinked("ada", "bea");
+  run.heard("ada", "bea"); // over another link
+  await wait();
+  expect([run.apart, run.loss]).toEqual([[], "Ada and Bea cannot reach each other"]);
+  run.began(present());
+  void run.unlinked("ada", "bea");
+  run.began(present());
+  await wait();
+  expect(run.loss).toBe("");
+});
+
+it("who comes into the room may be reached by all, and who only has a link again may not", async () => {
+  vi.useFakeTimers();
+  void run.unheard("ada", "bea");
+  await wait();
+  run.linked("ada");
+  expect(run.apart).toHaveLength(1);
+  run.joined("bea");
+  expect(run.apart).toEqual([]);
 });

@@ -4,10 +4,12 @@ import limits from "../../generated/limits.json";
 import { every } from "../../transport/ticker";
 import type { Epoch } from "./epoch";
 
+type Pair = [string, string];
+
 /** Left out of a plan, and pairs that cannot be neighbours in it; ids. */
 export interface Absent {
   without: string[];
-  apart: [string, string][];
+  apart: Pair[];
 }
 
 /**
@@ -15,7 +17,8 @@ export interface Absent {
  * matter to the present epoch, or its return.
  *
  * Who is silent may come back before anybody takes their place, and then nothing has happened. Who is gone lost what the
- * present epoch had there. Who is stuck does not get on with a node, though it beats: this run is through with it.
+ * present epoch had there. Who is stuck does not get on with a node, though it beats: this run is through with it. Two workers
+ * may hear nothing of each other, though both are heard here. `probe` is to find out whether they are.
  */
 export class Absence {
   /** Why the present epoch is lost. */
@@ -26,9 +29,15 @@ export class Absence {
   private readonly isStuck = new Set<string>();
   /** Of those who are silent or gone, whose process is gone too. */
   private readonly died = new Set<string>();
-  private readonly pairs = new Map<string, [string, string]>();
+  /** Of which one does not hear the other. */
+  private readonly unheardPairs = new Pairs();
+  /** Those of them that have to do without each other. */
+  private readonly parted = new Pairs();
 
-  constructor(private readonly changed: () => void) {}
+  constructor(
+    private readonly changed: () => void,
+    private readonly probe: (peer: string) => void,
+  ) {}
 
   /** It is the present one from now on. */
   began(epoch: Epoch): void {
@@ -41,9 +50,9 @@ export class Absence {
     return [...new Set([...this.silent.keys(), ...this.gone, ...this.isStuck])];
   }
 
-  /** Pairs that have no link to one another. */
-  get apart(): [string, string][] {
-    return [...this.pairs.values()];
+  /** Pairs that have to do without each other. */
+  get apart(): Pair[] {
+    return this.parted.all;
   }
 
   /** Who may have died of an item, or got stuck in it. */
@@ -51,12 +60,13 @@ export class Absence {
     return new Set([...this.died, ...this.isStuck]);
   }
 
-  /** Which worker of the present epoch is silent; empty: none. */
+  /** Which worker of the present epoch is silent, or which two are to each other; empty: none. */
   get suspicion(): string {
     for (const [peer, reason] of this.silent) {
       if (this.works(peer)) return `${this.name(peer)} was suspected: ${reason}`;
     }
-    return "";
+    const pair = this.apart.find(([one, other]) => this.epoch?.placement.neighbours(one).has(other));
+    return pair === undefined ? "" : this.reachNot(pair);
   }
 
   /** Looks after the leases of the workers; the answer ends that. */
@@ -90,16 +100,32 @@ export class Absence {
     this.lose(`${this.name(peer)} is stuck: ${reason}`);
   }
 
-  /** Two workers have no link any more: one of them is lost, as we shall notice, or the next plan parts them. */
-  unlinked(one: string, other: string): void {
+  /**
+   * A worker hears nothing of another one: that is gone, as a probe shows, or the next plan parts them. Unless it hears it again
+   * before: a cut that heals at once moves nothing.
+   */
+  async unheard(one: string, other: string): Promise<void> {
+    this.unheardPairs.add(one, other);
+    this.probe(one);
+    this.probe(other);
+    await new Promise((resolve) => setTimeout(resolve, limits.PARTING_S * 1e3));
+    if (!this.unheardPairs.has(one, other)) return;
+    this.parted.add(one, other);
+    this.changed();
+  }
+
+  /** It hears it again. */
+  heard(one: string, other: string): void {
+    this.unheardPairs.delete(one, other);
+    this.parted.delete(one, other);
+    this.changed();
+  }
+
+  /** Two workers have no link any more, and what was on its way over it is lost. */
+  async unlinked(one: string, other: string): Promise<void> {
     const { epoch } = this;
-    const part = () => {
-      if (epoch !== this.epoch) return;
-      const pair = [one, other].sort() as [string, string];
-      this.pairs.set(pair.join(), pair);
-      this.lose(`${this.name(one)} and ${this.name(other)} cannot reach each other`);
-    };
-    setTimeout(part, (limits.SUSPECT_AFTER_S + limits.HEARTBEAT_S) * 1e3);
+    await this.unheard(one, other);
+    if (epoch === this.epoch) this.lose(this.reachNot([one, other]));
   }
 
   /** The present epoch is lost. */
@@ -120,7 +146,15 @@ export class Absence {
   joined(peer: string): void {
     this.gone.delete(peer);
     this.died.delete(peer);
-    for (const [key, pair] of this.pairs) if (pair.includes(peer)) this.pairs.delete(key);
+    this.unheardPairs.forget(peer);
+    this.parted.forget(peer);
+  }
+
+  private reachNot(pair: Pair): string {
+    return `${pair
+      .map((peer) => this.name(peer))
+      .sort()
+      .join(" and ")} cannot reach each other`;
   }
 
   private works(peer: string): boolean {
@@ -130,4 +164,34 @@ export class Absence {
   private name(peer: string): string {
     return this.epoch?.names.get(peer) ?? peer;
   }
+}
+
+/** Of two peers each, in no order. */
+class Pairs {
+  private readonly pairs = new Map<string, Pair>();
+
+  get all(): Pair[] {
+    return [...this.pairs.values()];
+  }
+
+  has(one: string, other: string): boolean {
+    return this.pairs.has(key(one, other));
+  }
+
+  add(one: string, other: string): void {
+    this.pairs.set(key(one, other), [one, other]);
+  }
+
+  delete(one: string, other: string): void {
+    this.pairs.delete(key(one, other));
+  }
+
+  /** All pairs of a peer. */
+  forget(peer: string): void {
+    for (const [key, pair] of this.pairs) if (pair.includes(peer)) this.pairs.delete(key);
+  }
+}
+
+function key(one: string, other: string): string {
+  return [one, other].sort().join();
 }

@@ -26,6 +26,8 @@ export interface Home {
   linkTo(peer: string): Promise<void>;
   post(peer: string, message: Message): void;
   nameOf(peer: string): string;
+  /** Doubts the link to a peer: it is suspected unless it is heard soon. */
+  probe(peer: string): void;
   /** What calls took here (ms), by node type and runtime. */
   learn(costs: Record<string, Record<string, number>>): void;
 }

@@ -64,7 +64,7 @@ export class Hearing implements Ends, Outside {
         epoch.leases.told(sender, readProgress(message.body), performance.now() / 1e3);
         break;
       case "UNREACHABLE":
-        this.run.absence.unlinked(sender, message.peer);
+        void this.run.absence.unlinked(sender, message.peer);
         break;
       case "ERROR":
         this.run.proceed((driver) => driver.error(...readError(message.body), epoch.names.get(sender)!));

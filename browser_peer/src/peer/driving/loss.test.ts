@@ -78,12 +78,27 @@ it("two workers without a link are set up anew, and one that leaves the run is f
   await vi.waitFor(() => expect(ada.hosting.sites.length).toBe(1));
   me.places.plus1 = ["bea"];
   ada.hosting.lost("cleo");
-  await vi.advanceTimersByTimeAsync((limits.SUSPECT_AFTER_S + limits.HEARTBEAT_S) * 1e3);
+  await vi.advanceTimersByTimeAsync(limits.PARTING_S * 1e3);
   expect(await found).toEqual(BOTH);
   expect((await run.receipt).epochs[1]!.reason).toBe("ada and cleo cannot reach each other");
   await mesh.lag;
   expect(mesh.peers.get("cleo")!.hosting.sites.length).toBe(0);
   expect((await run.receipt).link_bytes).toHaveProperty("ada->cleo");
+});
+
+it("two workers that do not hear each other are parted where another plan is to be had", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+  mesh.add("cleo", { plus1: (byte) => (byte === 60 ? new Promise(() => {}) : byte + 1) });
+  const run = me.start({ double: ["ada"], plus1: ["cleo"] }, ITEMS);
+  const part = () => {
+    me.places.plus1 = ["bea"];
+    ada.hosting.suspected("cleo");
+  };
+  const found = after(20, run, part);
+  await vi.waitFor(() => expect(run.counts.results_out).toBe(30));
+  await vi.advanceTimersByTimeAsync(limits.PARTING_S * 1e3);
+  expect(await found).toEqual(BOTH);
+  expect((await run.receipt).epochs[1]!.reason).toBe("ada and cleo cannot reach each other");
 });
 
 it("where nobody fits it waits, says for whom, and goes on with whoever comes", async () => {

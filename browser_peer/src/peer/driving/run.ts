@@ -65,7 +65,10 @@ export class Run implements RunHandle, Account, Trouble, Movable, Listener, Owne
   private readonly changes = new Changes();
   readonly moves: Moves;
   private readonly hearing = new Hearing(this);
-  readonly absence = new Absence(() => this.changes.happen());
+  readonly absence = new Absence(
+    () => this.changes.happen(),
+    (peer) => this.home.probe(peer),
+  );
   private closed = false;
 
   constructor(
@@ -208,7 +211,7 @@ export class Run implements RunHandle, Account, Trouble, Movable, Listener, Owne
 
   /** What absent peers run. */
   nodes(): string[] {
-    return this.epoch!.nodesOn(this.absence.peers);
+    return this.epoch!.nodesOn([...new Set([...this.absence.peers, ...this.absence.apart.flat()])]);
   }
 
   call(): void {
@@ -389,10 +392,21 @@ export class Run implements RunHandle, Account, Trouble, Movable, Listener, Owne
       this.stats.take(sender, readStats(message.body), this.epochs);
       return;
     }
-    if (message.type === "SILENCE") return; // a tab acts when a link is lost
+    if (message.type === "SILENCE") {
+      this.silence(sender, message);
+      return;
+    }
     if (this.over || ("epoch" in message && message.epoch !== epoch.number)) return;
     if (!epoch.names.has(sender)) throw new Error(`${sender} has no part in run ${this.id}`);
     this.hearing.receive(epoch, sender, message);
+  }
+
+  /** Of a link between two workers, whatever the epoch. */
+  private silence(sender: string, { peer, silent }: Extract<Message, { type: "SILENCE" }>): void {
+    const strangers = [sender, peer].filter((each) => !this.epochs.some((epoch) => epoch.names.has(each)));
+    if (strangers.length > 0) throw new Error(`${strangers.join(" and ")} had no part in run ${this.id}`);
+    if (silent) void this.absence.unheard(sender, peer);
+    else this.absence.heard(sender, peer);
   }
 
   /** Its link is gone. */

@@ -124,6 +124,12 @@ export class Peer {
     if (!this.mesh.peers.has(peer)) throw new LinkError("ice", `no link to ${peer}`);
   }
 
+  hears(peer: string): boolean {
+    return this.mesh.peers.has(peer);
+  }
+
+  probe(): void {}
+
   post(to: string, message: Message): void {
     this.mesh.deliver(this.id, to, message);
   }
