@@ -156,11 +156,13 @@ def test_a_tab_drives_on_when_the_server_and_then_a_worker_are_killed(context: B
 
 def test_a_tab_that_drives_moves_the_nodes_of_a_worker_that_drains(context: BrowserContext, room: Room) -> None:
     tab = Tab(context.new_page(), room.url, room.invites["all"], name="tab")
-    ada = room.worker("ada", "--label", "role=worker")
-    tab.sees("ada")
-    tab.start(pipeline(SLOW, {**node("count", "Counter"), "placement": WORKER}), NUMBERS)
-    until(lambda: tab.do("count") > 0)
+    ada = room.worker("ada", "--label", "role=worker", "--label", "name=ada")
     room.worker("cleo", "--label", "role=worker")
+    tab.sees("ada", "cleo")
+    rather_ada = {"prefers": {"labels": {"name": "ada"}}}
+    count = {**node("count", "Counter"), "placement": WORKER}
+    tab.start(pipeline({**SLOW, **rather_ada}, {**count, **rather_ada}), NUMBERS)
+    until(lambda: tab.do("count") > 0)
     ada.process.send_signal(signal.SIGTERM)
     outcome = tab.do("outcome")
     counted = [{"count": count, "value": number} for count, number in enumerate(NUMBERS, 1)]
