@@ -83,7 +83,7 @@ class Hosting:
             self._unreachable(site, neighbour)
             return False
         if not self._peer.hears(neighbour):
-            self._tell_silence(site, neighbour, silent=True)
+            self._tell_silence(site.key, neighbour, silent=True)
         return True
 
     async def _tell_progress(self, site: Site) -> None:
@@ -253,19 +253,19 @@ class Hosting:
 
     def suspected(self, peer: PeerId) -> None:
         """Nothing is heard of a peer: runs that need it are told to their drivers."""
-        for site in self._sites.values():
+        for key, site in self._sites.items():
             if peer in site.placement.neighbours(self._peer.id):
-                self._tell_silence(site, peer, silent=True)
+                self._tell_silence(key, peer, silent=True)
 
     def linked(self, peer: PeerId) -> None:
-        """A peer is heard, perhaps again."""
-        for key, site in self._sites.items():
-            if peer in self._names[key] and peer != key.driver:
-                self._tell_silence(site, peer, silent=False)
+        """A peer is heard, perhaps again. A run that does not need it now may have done so in an earlier epoch."""
+        for key, names in self._names.items():
+            if peer in names and peer != key.driver:
+                self._tell_silence(key, peer, silent=False)
 
-    def _tell_silence(self, site: Site, neighbour: PeerId, *, silent: bool) -> None:
-        driver, run = site.key.driver, site.key.run
-        self._peer.post(driver, messages.Silence(driver, run, site.epoch, neighbour, silent))
+    def _tell_silence(self, key: RunKey, neighbour: PeerId, *, silent: bool) -> None:
+        epoch = self._epochs[key]
+        self._peer.post(key.driver, messages.Silence(key.driver, key.run, epoch, neighbour, silent))
 
     def _unreachable(self, site: Site, neighbour: PeerId) -> None:
         driver, run = site.key.driver, site.key.run

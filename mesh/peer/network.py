@@ -38,10 +38,10 @@ class Receiver(Protocol):
         """A message came; a MeshError that this raises closes the link."""
 
     def suspected(self, peer: PeerId, reason: str, *, died: bool) -> None:
-        """A link lost its connection: its peer is linked again before long, or lost. ``died``: as for ``lost``."""
+        """Nothing is heard of a peer: it is linked again before long, or lost. ``died``: as for ``lost``."""
 
     def linked(self, peer: PeerId) -> None:
-        """A link has a connection: a new link, or one that goes on."""
+        """A peer is heard: over a new link, or over one that goes on."""
 
     def lost(self, peer: PeerId, reason: str, *, died: bool) -> None:
         """A link is gone, or its peer left the room. ``died``: its process is gone too, as far as can be known."""
@@ -169,8 +169,8 @@ class Network:
             raise LinkError(error.step, f"no link to {self.name_of(peer)}: {error}") from error
 
     def hears(self, peer: PeerId) -> bool:
-        """Whether the link to a peer has a connection now."""
-        return self._links is not None and peer in {link.peer for link in self._links.connected()}
+        """Whether there is a link to a peer that is not silent."""
+        return self._links is not None and self._links.hears(peer)
 
     def probe(self, peer: PeerId) -> None:
         """Doubts the link to a peer: it is suspected unless it is heard soon."""
@@ -288,13 +288,13 @@ class Network:
 
     def _suspect(self, link: Link, reason: str) -> None:
         """Another connection is made unless the other process has left the room too: then it died."""
-        self._log(f"no connection to {link.name} for now: {reason}")
+        self._log(f"{link.name} is suspected: {reason}")
         self._receiver.suspected(link.peer, reason, died=self._has_died(link.peer))
         if self._links is not None and link.peer in self._left:
             self._links.gone(link.peer)
 
     def _resumed(self, link: Link) -> None:
-        self._log(f"connected to {link.name} again")
+        self._log(f"{link.name} is heard again")
         self._receiver.linked(link.peer)
 
     def _linked(self, link: Link) -> None:

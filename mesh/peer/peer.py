@@ -239,7 +239,7 @@ class Peer:
             self.background(self._try_link(peer))
 
     def hears(self, peer: PeerId) -> bool:
-        """Whether the link to a peer has a connection now."""
+        """Whether there is a link to a peer that is not silent."""
         return self._network is not None and self._network.hears(peer)
 
     def probe(self, peer: PeerId) -> None:

@@ -72,7 +72,7 @@ class Session:
 
     def _begin(self, now: float) -> None:
         self._heard = now
-        self._silent = False
+        self.silent = False
         self._greeted = False
         self._pinged = now - HEARTBEAT_S
         self._ping_due = False
@@ -113,7 +113,7 @@ class Session:
     def deadline(self) -> float:
         """When ``tick`` is to be called next, at the latest."""
         times = [self._pinged + HEARTBEAT_S]
-        if not self._silent:
+        if not self.silent:
             times.append(self._heard + SUSPECT_AFTER_S)
         if self._ack_at is not None:
             times.append(self._ack_at)
@@ -130,8 +130,8 @@ class Session:
         if now >= self._pinged + HEARTBEAT_S:
             self._token = (self._token + 1) & _U32
             self._pinged, self._ping_due = now, True
-        falls_silent = not self._silent and now >= self._heard + SUSPECT_AFTER_S
-        self._silent = self._silent or falls_silent
+        falls_silent = not self.silent and now >= self._heard + SUSPECT_AFTER_S
+        self.silent = self.silent or falls_silent
         return falls_silent
 
     def probe(self, now: float) -> None:
@@ -159,7 +159,7 @@ class Session:
     def receive(self, lane: Lane, frame: bytes, now: float) -> list[Event]:
         """Takes a frame that came on the lane's channel; raises ProtocolError, after which the link must be closed."""
         records = decode_frame(frame)
-        self._heard, self._silent = now, False
+        self._heard, self.silent = now, False
         if lane is Lane.CONTROL:
             self._greeted = True
         events = [event for record in records if (event := self._take(lane, record, now)) is not None]

@@ -48,9 +48,9 @@ class Links:
 
     ``send_relay`` brings data to another peer's ``relay``. ``ice_servers`` is asked at every build of a connection.
     ``on_link`` comes for every new link, from either side, before its first message; after ``on_lost`` there are none.
-    In between, ``on_suspect`` says that the connection of a link broke or fell silent: the link stays and takes what is
-    sent, and either goes on (``on_resumed``), over a new connection, which both sides ask for at once, or over the one
-    that was silent, or is lost after RESUME_TIMEOUT_S.
+    In between, ``on_suspect`` says that nothing is heard of a peer: the link stays and takes what is sent, and either
+    goes on (``on_resumed``), over a new connection, which both sides ask for at once, or over the one that was silent,
+    or is lost after RESUME_TIMEOUT_S. A connection that breaks and is made anew before is no event.
     ``on_path`` comes when the path of a connection is known, and when it is another than before.
     """
 
@@ -101,6 +101,11 @@ class Links:
     def connected(self) -> list[Link]:
         """The links that have a connection now."""
         return [link for link in self._standing.values() if not link.suspended]
+
+    def hears(self, peer: PeerId) -> bool:
+        """Whether there is a link to ``peer`` that is not silent."""
+        link = self._standing.get(peer)
+        return link is not None and not link.silent
 
     def gone(self, peer: PeerId) -> None:
         """The peer left the room: a link to it is lost at once if it has lost its connection, and else is probed."""
@@ -225,9 +230,11 @@ class Links:
             raise LinkError("handshake", "this side lost the link meanwhile")
         making = self._makings.pop(carrier.peer)
         if remote.resumed and before is not None:
+            was_silent = before.silent
             before.resume_on(carrier, connection)
             making.succeed(before)
-            self._on_resumed(before)
+            if was_silent:
+                self._on_resumed(before)
             return
         link = self._standing[carrier.peer] = self._new_link(remote, carrier.session)
         link.stand_on(carrier, connection)
@@ -242,15 +249,12 @@ class Links:
             session=session,
             spawn=self._spawn,
             on_message=self._on_message,
-            on_suspended=self._suspended,
+            on_suspended=self._rebuild,
+            on_silent=self._on_suspect,
             on_heard=self._on_resumed,
             on_path=self._on_path,
             on_gone=self._gone,
         )
-
-    def _suspended(self, link: SessionLink, reason: str) -> None:
-        self._on_suspect(link, reason)
-        self._rebuild(link)
 
     def _rebuild(self, link: SessionLink) -> None:
         if link.suspended and not self._closed:

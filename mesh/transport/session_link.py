@@ -16,22 +16,23 @@ from mesh.limits import (
 )
 from mesh.protocol.handshake import Remote
 from mesh.protocol.session import Closed, Delivered, Event, Session
-from mesh.transport.link import Connection, Lane, Link, LinkStats, OnMessage, Path
+from mesh.transport.link import Connection, Lane, Link, LinkStats, OnLost, OnMessage, Path
 from mesh.transport.negotiation import Carrier, Receiver, Spawn
 
 type OnGone = Callable[["SessionLink", str | None], None]  # without a reason where this side closed the link
-type OnSuspended = Callable[["SessionLink", str], None]
 
 _LANES: Final = tuple(Lane)
 _log = logging.getLogger(__name__)
+_SILENT: Final = "nothing was heard of it any more"
 
 
 class SessionLink(Link, Receiver):
     """Begins with ``stand_on``, its first connection. When that breaks or falls silent the link is ``suspended``.
 
-    ``on_suspended`` asks for another connection. A silent one is kept until that stands: a process that was stopped
-    may be heard on it again (``on_heard``), and there may be nobody else to carry offers to it. What is sent meanwhile
-    waits. When the link is suspended for RESUME_TIMEOUT_S, it is lost.
+    ``on_suspended`` asks for another connection; what is sent meanwhile waits. When nothing is heard for long, which a
+    connection that breaks need not mean, ``on_silent`` says so. A silent connection is kept until another one stands: a
+    process that was stopped may be heard on it again (``on_heard``), and there may be nobody else to carry offers to
+    it. When the link is suspended for RESUME_TIMEOUT_S, it is lost.
     """
 
     def __init__(
@@ -41,7 +42,8 @@ class SessionLink(Link, Receiver):
         session: bytes,
         spawn: Spawn,
         on_message: OnMessage,
-        on_suspended: OnSuspended,
+        on_suspended: Callable[["SessionLink"], None],
+        on_silent: OnLost,
         on_heard: Callable[[Link], None],
         on_path: Callable[[Link], None],
         on_gone: OnGone,
@@ -50,7 +52,8 @@ class SessionLink(Link, Receiver):
         self.ends = session, remote.session
         self._spawn = spawn
         self._on_message, self._on_path = on_message, on_path
-        self._on_suspended, self._on_heard, self._on_gone = on_suspended, on_heard, on_gone
+        self._on_suspended, self._on_gone = on_suspended, on_gone
+        self._on_silent, self._on_heard = on_silent, on_heard
         self._loop = asyncio.get_running_loop()
         self._session = Session(self._loop.time())
         self.carrier: Carrier | None = None
@@ -125,6 +128,11 @@ class SessionLink(Link, Receiver):
         """Whether the link lives without a connection on which something is heard."""
         return self._patience is not None
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has been heard for long."""
+        return self._session.silent
+
     def stand_on(self, carrier: Carrier, connection: Connection) -> None:
         """The connection that carries the session from now on."""
         self.carrier, carrier.receiver = carrier, self
@@ -154,7 +162,7 @@ class SessionLink(Link, Receiver):
         elif self._patience is None:
             late = f"{reason}, and no new connection stood within {RESUME_TIMEOUT_S:.0f} s"
             self._patience = self._loop.call_later(RESUME_TIMEOUT_S, self.lose, late)
-            self._on_suspended(self, reason)
+            self._on_suspended(self)
 
     def _trust(self) -> None:
         if self._patience is not None:
@@ -170,6 +178,8 @@ class SessionLink(Link, Receiver):
             self.carrier = None
         self._stop_timers()
         self._suspend(reason)
+        if self._gone is None:
+            self._arm(self._session.deadline)  # it may fall silent yet
 
     @property
     def relayed(self) -> bool:
@@ -194,10 +204,11 @@ class SessionLink(Link, Receiver):
 
     def frame(self, lane: Lane, frame: bytes) -> None:
         self._received[lane] += len(frame)
-        if self._patience is not None:
+        was_silent = self.silent
+        events = self._session.receive(lane, frame, self._loop.time())
+        if was_silent:
             self._trust()
             self._on_heard(self)
-        events = self._session.receive(lane, frame, self._loop.time())
         try:
             for number, event in enumerate(events, 1):
                 self._more_to_come = number < len(events)
@@ -275,11 +286,14 @@ class SessionLink(Link, Receiver):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
-        if self.carrier is None:
-            return
         if self._session.tick(self._loop.time()):
-            self._suspend("nothing was heard of it any more")
-        self._pump()
+            self._suspend(_SILENT)
+            if self._gone is None:
+                self._on_silent(self, _SILENT)
+        if self.carrier is not None:
+            self._pump()
+        elif self._gone is None:
+            self._arm(self._session.deadline)
 
     def _stop_timers(self) -> None:
         for pending in (self._timer, self._pumping, self._look_up):

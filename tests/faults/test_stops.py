@@ -18,7 +18,6 @@ from faulty_streams import (
     Outcomes,
     labels,
     manifest,
-    rather,
 )
 from processes import Process, Room
 

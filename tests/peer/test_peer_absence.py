@@ -100,12 +100,13 @@ async def test_two_who_hear_each_other_again_are_together_again(soon: None) -> N
     run = absence()
     waiting = asyncio.create_task(run.unheard(ADA, BEA))
     await asyncio.sleep(0)
-    run.heard(BEA, ADA)
+    run.heard(ADA, BEA)
     await waiting
     assert (run.apart, run.suspicion, run.loss) == (set(), "", "")
     await run.unheard(ADA, BEA)
+    run.heard(BEA, ADA)  # the other way round it may be as it was
     assert run.suspicion != ""
-    run.heard(BEA, ADA)
+    run.heard(ADA, BEA)
     assert (run.apart, run.suspicion, run.loss) == (set(), "", "")
 
 
@@ -116,6 +117,16 @@ async def test_what_was_on_a_link_that_is_gone_is_lost(soon: None) -> None:
     run.heard(ADA, BEA)  # over another link
     await waiting
     assert (run.apart, run.loss) == (set(), "Ada and Bea cannot reach each other")
+
+
+async def test_whom_a_worker_did_not_hear_is_forgotten_when_it_leaves_the_run(soon: None) -> None:
+    run = absence()
+    waiting = asyncio.create_task(run.unheard(ADA, BEA))
+    await asyncio.sleep(0)
+    run.began(cast(Epoch, Present(workers={BEA, ZOE})))  # so it will not say when it hears it again
+    await waiting
+    await run.unheard(ADA, BEA)  # said before it heard that it has left
+    assert (run.apart, run.suspicion) == (set(), "")
 
 
 async def test_who_comes_into_the_room_may_be_reached_by_all(soon: None) -> None:

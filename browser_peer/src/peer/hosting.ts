@@ -26,7 +26,7 @@ export interface Home {
   readonly types: ReadonlyMap<string, NodeSpec>;
   readonly runtimes: Runtimes;
   linkTo(peer: string): Promise<void>;
-  /** Whether the link to a peer has a connection now. */
+  /** Whether there is a link to a peer that is not silent. */
   hears(peer: string): boolean;
   post(peer: string, message: Message): void;
   /** What calls took here (ms), by node type and runtime. */
@@ -233,15 +233,15 @@ export class Hosting implements Outside {
     }
   }
 
-  /** A peer is heard, perhaps again. */
+  /** A peer is heard, perhaps again. A run that does not need it now may have done so in an earlier epoch. */
   linked(peer: string): void {
     for (const { site, names } of this.runs.values()) {
       if (names.has(peer) && peer !== site.key.driver) this.tellSilence(site, peer, false);
     }
   }
 
-  private tellSilence({ key, epoch }: Site, peer: string, silent: boolean): void {
-    this.home.post(key.driver, { type: "SILENCE", ...key, epoch, peer, silent });
+  private tellSilence({ key, epoch }: Site, neighbour: string, silent: boolean): void {
+    this.home.post(key.driver, { type: "SILENCE", ...key, epoch, peer: neighbour, silent });
   }
 
   private unreachable({ key, epoch }: Site, neighbour: string): void {

@@ -162,9 +162,9 @@ export class Network {
     }
   }
 
-  /** Whether the link to a peer has a connection now. */
+  /** Whether there is a link to a peer that is not silent. */
   hears(peer: string): boolean {
-    return this.links.existing(peer)?.suspended === false;
+    return this.links.hears(peer);
   }
 
   /** Doubts the link to a peer: it is suspected unless it is heard soon. */

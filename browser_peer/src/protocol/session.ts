@@ -34,7 +34,8 @@ export class Session {
   private readonly out = LANES.map(() => new Outbound());
   private readonly in = LANES.map((lane) => new Inbound(longest(lane)));
   private heard!: number;
-  private silent!: boolean;
+  /** Nothing has been heard for SUSPECT_AFTER_S. */
+  silent!: boolean;
   private greeted!: boolean;
   private token = 0;
   private pinged!: number;

@@ -24,7 +24,9 @@ export interface LinkEvents {
   /** A message came; throwing closes the link. */
   onMessage(link: Link, lane: Lane, message: Uint8Array): void;
   /** Its connection broke or fell silent, and the link asks for another one. */
-  onSuspended(link: Link, reason: string): void;
+  onSuspended(link: Link): void;
+  /** Nothing has been heard for long, which a connection that breaks need not mean. */
+  onSilent(link: Link, reason: string): void;
   /** Its connection, which was silent, is heard again. */
   onHeard(link: Link): void;
   /** The link is gone; without a reason where this side closed it. */
@@ -127,6 +129,11 @@ export class Link implements Receiver {
     return this.patience !== undefined;
   }
 
+  /** Whether nothing has been heard for long. */
+  get silent(): boolean {
+    return this.session.silent;
+  }
+
   /** The connection that carries the session from now on. */
   standOn(carrier: Carrier, connection: Connection): void {
     this.carrier = carrier;
@@ -159,6 +166,7 @@ export class Link implements Receiver {
     this.carrier = null;
     this.stopTimers();
     this.suspend(reason);
+    if (this.gone === null) this.arm(this.session.deadline); // it may fall silent yet
   }
 
   /** The session waits for another connection, or to hear of this one again. */
@@ -167,7 +175,7 @@ export class Link implements Receiver {
     if (this.gone !== null || this.suspended) return;
     const late = `${reason}, and no new connection stood within ${limits.RESUME_TIMEOUT_S} s`;
     this.patience = setTimeout(() => this.lose(late), limits.RESUME_TIMEOUT_S * 1e3);
-    this.events.onSuspended(this, reason);
+    this.events.onSuspended(this);
   }
 
   private trust(): void {
@@ -179,11 +187,13 @@ export class Link implements Receiver {
 
   frame(lane: Lane, frame: Uint8Array): void {
     this.received[lane]! += frame.length;
-    if (this.suspended) {
+    const wasSilent = this.silent;
+    const events = this.session.receive(lane, frame, seconds());
+    if (wasSilent) {
       this.trust();
       this.events.onHeard(this);
     }
-    for (const event of this.session.receive(lane, frame, seconds())) {
+    for (const event of events) {
       if (this.gone !== null) return;
       if (event.type === "closed") {
         this.lose(event.code === "closed" ? event.text : `the other side says ${event.code}: ${event.text}`);
@@ -254,9 +264,16 @@ export class Link implements Receiver {
   private tick(): void {
     clearTimeout(this.timer);
     this.timerAt = Infinity;
-    if (this.carrier === null) return;
-    if (this.session.tick(seconds())) this.suspend("nothing was heard of it any more");
-    this.pump();
+    if (this.gone !== null) return;
+    if (this.session.tick(seconds())) this.fallSilent();
+    if (this.carrier !== null) this.pump();
+    else if (this.gone === null) this.arm(this.session.deadline);
+  }
+
+  private fallSilent(): void {
+    const reason = "nothing was heard of it any more";
+    this.suspend(reason);
+    if (this.gone === null) this.events.onSilent(this, reason);
   }
 
   /** A browser may find a better path while the connection stands. */

@@ -30,8 +30,9 @@ export interface LinksOptions {
   /** A message came; throwing closes the link. */
   onMessage(link: Link, lane: Lane, message: Uint8Array): void;
   /**
-   * The connection of a link broke or fell silent. The link stays, takes what is sent, and either goes on, over a new
-   * connection, which both sides ask for at once, or over the one that was silent, or is lost after RESUME_TIMEOUT_S.
+   * Nothing is heard of a peer. The link stays, takes what is sent, and either goes on, over a new connection, which both sides
+   * ask for at once, or over the one that was silent, or is lost after RESUME_TIMEOUT_S. A connection that breaks and is made
+   * anew before is no event.
    */
   onSuspect(link: Link, reason: string): void;
   /** A link goes on. */
@@ -72,6 +73,11 @@ export class Links {
   /** The links that have a connection now. */
   connected(): Link[] {
     return [...this.standing.values()].filter((link) => !link.suspended);
+  }
+
+  /** Whether there is a link to `peer` that is not silent. */
+  hears(peer: string): boolean {
+    return this.existing(peer)?.silent === false;
   }
 
   /** The peer left the room: a link to it is lost at once if it has lost its connection, and else is probed. */
@@ -162,9 +168,10 @@ export class Links {
     }
     this.makings.delete(carrier.peer);
     if (remote.resumed && before !== null) {
+      const wasSilent = before.silent;
       before.resumeOn(carrier, connection);
       making.succeed(before);
-      this.options.onResumed(before);
+      if (wasSilent) this.options.onResumed(before);
       return;
     }
     const link = this.newLink(remote, carrier.ends.session);
@@ -178,10 +185,8 @@ export class Links {
   private newLink(remote: Remote, session: Uint8Array): Link {
     return new Link(remote, session, {
       onMessage: this.options.onMessage,
-      onSuspended: (link, reason) => {
-        this.options.onSuspect(link, reason);
-        this.rebuild(link);
-      },
+      onSuspended: (link) => this.rebuild(link),
+      onSilent: this.options.onSuspect,
       onHeard: this.options.onResumed,
       onGone: (link, reason) => this.gone(link, reason),
     });

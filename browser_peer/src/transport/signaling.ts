@@ -343,6 +343,7 @@ export class SignalingClient {
         this.plans.get(message.id)?.resolve(message);
         return;
       case "error":
+        if (message.code === "unknown-peer") return; // a link is made anew to somebody who has left the room
         if (message.id === undefined) console.warn(`signaling: ${message.code}: ${message.message}`);
         else this.plans.get(message.id)?.reject(new SignalingError(message.code, message.message));
         return;

@@ -24,18 +24,25 @@ class Absence:
         self._gone: set[PeerId] = set()
         self._stuck: set[PeerId] = set()
         self._died: set[PeerId] = set()  # of those who are silent or gone, whose process is gone too
-        self._unheard: set[frozenset[PeerId]] = set()  # pairs of which one does not hear the other
-        self.apart: set[frozenset[PeerId]] = set()  # those of them that have to do without each other
+        self._unheard: set[tuple[PeerId, PeerId]] = set()  # a worker, and another one of which it hears nothing
+        self._parted: set[tuple[PeerId, PeerId]] = set()  # those of them that have to do without each other
         self.loss = ""  # why the present epoch is lost
 
     def began(self, epoch: Epoch) -> None:
         """It is the present one from now on."""
         self._epoch, self.loss = epoch, ""
+        for pairs in (self._unheard, self._parted):  # who has no part any more does not say when it hears again
+            pairs -= {(one, other) for one, other in pairs if one not in epoch.workers}
 
     @property
     def peers(self) -> set[PeerId]:
         """Who is left out of the next plan."""
         return self._silent.keys() | self._gone | self._stuck
+
+    @property
+    def apart(self) -> set[frozenset[PeerId]]:
+        """Who cannot be neighbours in the next plan."""
+        return {frozenset(pair) for pair in self._parted}
 
     @property
     def dead(self) -> set[PeerId]:
@@ -51,9 +58,9 @@ class Absence:
         for peer, reason in self._silent.items():
             if peer in epoch.workers:
                 return f"{self._name(peer)} was suspected: {reason}"
-        for one, other in self.apart:
+        for one, other in self._parted:
             if other in epoch.placement.neighbours(one):
-                return self._parted(one, other)
+                return self._cut_off(one, other)
         return ""
 
     async def watch(self) -> None:
@@ -97,28 +104,28 @@ class Absence:
 
         Unless it hears it again before: a cut that heals at once moves nothing.
         """
-        pair = frozenset((one, other))
-        self._unheard.add(pair)
-        for peer in pair:
+        if self._epoch is None or one not in self._epoch.workers:
+            return
+        self._unheard.add((one, other))
+        for peer in (one, other):
             self._probe(peer)
         await asyncio.sleep(PARTING_S)
-        if pair in self._unheard:
-            self.apart.add(pair)
+        if (one, other) in self._unheard:
+            self._parted.add((one, other))
             self._changed()
 
     def heard(self, one: PeerId, other: PeerId) -> None:
         """It hears it again."""
-        pair = frozenset((one, other))
-        self._unheard.discard(pair)
-        self.apart.discard(pair)
+        for pairs in (self._unheard, self._parted):
+            pairs.discard((one, other))
         self._changed()
 
     async def unlinked(self, one: PeerId, other: PeerId) -> None:
         """Two workers have no link any more, and what was on its way over it is lost."""
         epoch = self._epoch
         await self.unheard(one, other)
-        if epoch is self._epoch:
-            self.lose(self._parted(one, other))
+        if epoch is self._epoch and epoch is not None and one in epoch.workers:
+            self.lose(self._cut_off(one, other))
 
     def lose(self, reason: str) -> None:
         """The present epoch is lost."""
@@ -136,10 +143,10 @@ class Absence:
         """It has come into the room, perhaps again: links to it may be tried."""
         self._gone.discard(peer)
         self._died.discard(peer)
-        for pairs in (self._unheard, self.apart):
+        for pairs in (self._unheard, self._parted):
             pairs -= {pair for pair in pairs if peer in pair}
 
-    def _parted(self, one: PeerId, other: PeerId) -> str:
+    def _cut_off(self, one: PeerId, other: PeerId) -> str:
         first, second = sorted((self._name(one), self._name(other)))
         return f"{first} and {second} cannot reach each other"
 

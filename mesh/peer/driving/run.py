@@ -218,8 +218,8 @@ class Run:
 
     @property
     def epoch(self) -> Epoch | None:
-        """The present one, where it stands."""
-        return self._epochs[-1] if self._stands and not self._status else None
+        """The present one, where it stands and can go on."""
+        return self._epochs[-1] if self._stands and not (self._status or self._trouble()) else None
 
     def leave(self, workers: Collection[PeerId], reason: str) -> None:
         """They have no part in the run any more."""

@@ -319,6 +319,8 @@ class SignalingClient:
                 asked = self._plans.get(message.id) if message.id is not None else None
                 if asked is not None and not asked.done():
                     asked.set_exception(SignalingError(message.code, message.message))
+                elif message.code == "unknown-peer":  # a link is made anew to somebody who has left the room
+                    _log.debug("signaling: %s", message.message)
                 elif asked is None:
                     _log.warning("signaling: %s: %s", message.code, message.message)
             case said.Challenge() | said.Joined():

@@ -4,12 +4,10 @@ import limits from "../../generated/limits.json";
 import { every } from "../../transport/ticker";
 import type { Epoch } from "./epoch";
 
-type Pair = [string, string];
-
 /** Left out of a plan, and pairs that cannot be neighbours in it; ids. */
 export interface Absent {
   without: string[];
-  apart: Pair[];
+  apart: [string, string][];
 }
 
 /**
@@ -29,10 +27,8 @@ export class Absence {
   private readonly isStuck = new Set<string>();
   /** Of those who are silent or gone, whose process is gone too. */
   private readonly died = new Set<string>();
-  /** Of which one does not hear the other. */
-  private readonly unheardPairs = new Pairs();
-  /** Those of them that have to do without each other. */
-  private readonly parted = new Pairs();
+  /** A worker, and another one of which it hears nothing; `parted`: they have to do without each other. */
+  private unhearing: { one: string; other: string; parted: boolean }[] = [];
 
   constructor(
     private readonly changed: () => void,
@@ -43,6 +39,8 @@ export class Absence {
   began(epoch: Epoch): void {
     this.epoch = epoch;
     this.loss = "";
+    // who has no part any more does not say when it hears again
+    this.unhearing = this.unhearing.filter(({ one }) => this.works(one));
   }
 
   /** Who is left out of the next plan. */
@@ -50,9 +48,11 @@ export class Absence {
     return [...new Set([...this.silent.keys(), ...this.gone, ...this.isStuck])];
   }
 
-  /** Pairs that have to do without each other. */
-  get apart(): Pair[] {
-    return this.parted.all;
+  /** Who cannot be neighbours in the next plan. */
+  get apart(): [string, string][] {
+    const parted = this.unhearing.filter((pair) => pair.parted);
+    const pairs = parted.map(({ one, other }) => [one, other].sort() as [string, string]);
+    return [...new Map(pairs.map((pair) => [pair.join(), pair])).values()];
   }
 
   /** Who may have died of an item, or got stuck in it. */
@@ -65,8 +65,10 @@ export class Absence {
     for (const [peer, reason] of this.silent) {
       if (this.works(peer)) return `${this.name(peer)} was suspected: ${reason}`;
     }
-    const pair = this.apart.find(([one, other]) => this.epoch?.placement.neighbours(one).has(other));
-    return pair === undefined ? "" : this.reachNot(pair);
+    for (const [one, other] of this.apart) {
+      if (this.epoch?.placement.neighbours(one).has(other)) return this.cutOff(one, other);
+    }
+    return "";
   }
 
   /** Looks after the leases of the workers; the answer ends that. */
@@ -101,23 +103,22 @@ export class Absence {
   }
 
   /**
-   * A worker hears nothing of another one: that is gone, as a probe shows, or the next plan parts them. Unless it hears it again
-   * before: a cut that heals at once moves nothing.
+   * A worker hears nothing of another one: that is gone, as a probe shows, or the next plan parts them. Unless it hears it
+   * again before: a cut that heals at once moves nothing.
    */
   async unheard(one: string, other: string): Promise<void> {
-    this.unheardPairs.add(one, other);
-    this.probe(one);
-    this.probe(other);
+    if (!this.works(one)) return;
+    const pair = { one, other, parted: false };
+    this.unhearing = [...this.without(one, other), pair];
+    for (const peer of [one, other]) this.probe(peer);
     await new Promise((resolve) => setTimeout(resolve, limits.PARTING_S * 1e3));
-    if (!this.unheardPairs.has(one, other)) return;
-    this.parted.add(one, other);
+    pair.parted = true;
     this.changed();
   }
 
   /** It hears it again. */
   heard(one: string, other: string): void {
-    this.unheardPairs.delete(one, other);
-    this.parted.delete(one, other);
+    this.unhearing = this.without(one, other);
     this.changed();
   }
 
@@ -125,7 +126,7 @@ export class Absence {
   async unlinked(one: string, other: string): Promise<void> {
     const { epoch } = this;
     await this.unheard(one, other);
-    if (epoch === this.epoch) this.lose(this.reachNot([one, other]));
+    if (epoch === this.epoch && this.works(one)) this.lose(this.cutOff(one, other));
   }
 
   /** The present epoch is lost. */
@@ -146,15 +147,16 @@ export class Absence {
   joined(peer: string): void {
     this.gone.delete(peer);
     this.died.delete(peer);
-    this.unheardPairs.forget(peer);
-    this.parted.forget(peer);
+    this.unhearing = this.unhearing.filter(({ one, other }) => one !== peer && other !== peer);
   }
 
-  private reachNot(pair: Pair): string {
-    return `${pair
-      .map((peer) => this.name(peer))
-      .sort()
-      .join(" and ")} cannot reach each other`;
+  private without(one: string, other: string) {
+    return this.unhearing.filter((pair) => pair.one !== one || pair.other !== other);
+  }
+
+  private cutOff(one: string, other: string): string {
+    const [first, second] = [this.name(one), this.name(other)].sort();
+    return `${first} and ${second} cannot reach each other`;
   }
 
   private works(peer: string): boolean {
@@ -164,34 +166,4 @@ export class Absence {
   private name(peer: string): string {
     return this.epoch?.names.get(peer) ?? peer;
   }
-}
-
-/** Of two peers each, in no order. */
-class Pairs {
-  private readonly pairs = new Map<string, Pair>();
-
-  get all(): Pair[] {
-    return [...this.pairs.values()];
-  }
-
-  has(one: string, other: string): boolean {
-    return this.pairs.has(key(one, other));
-  }
-
-  add(one: string, other: string): void {
-    this.pairs.set(key(one, other), [one, other]);
-  }
-
-  delete(one: string, other: string): void {
-    this.pairs.delete(key(one, other));
-  }
-
-  /** All pairs of a peer. */
-  forget(peer: string): void {
-    for (const [key, pair] of this.pairs) if (pair.includes(peer)) this.pairs.delete(key);
-  }
-}
-
-function key(one: string, other: string): string {
-  return [one, other].sort().join();
 }

@@ -70,14 +70,14 @@ it("who stays counts on, who leaves tells what it counted, and the lost one's nu
   expect([ada.runtime.alive, ada.hosting.sites.length]).toEqual([0, 0]);
 });
 
-it("two workers without a link are set up anew, and one that leaves the run is freed", async () => {
+it.each(["lost", "suspected"] as const)("two workers of which one is %s to the other are parted", async (how) => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
   mesh.add("cleo", { plus1: () => new Promise(() => {}) });
   const run = me.start({ double: ["ada"], plus1: ["cleo"] }, ITEMS);
   const found = bytes(run);
   await vi.waitFor(() => expect(ada.hosting.sites.length).toBe(1));
   me.places.plus1 = ["bea"];
-  ada.hosting.lost("cleo");
+  ada.hosting[how]("cleo");
   await vi.advanceTimersByTimeAsync(limits.PARTING_S * 1e3);
   expect(await found).toEqual(BOTH);
   expect((await run.receipt).epochs[1]!.reason).toBe("ada and cleo cannot reach each other");

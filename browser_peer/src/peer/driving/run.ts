@@ -65,10 +65,7 @@ export class Run implements RunHandle, Account, Trouble, Movable, Listener, Owne
   private readonly changes = new Changes();
   readonly moves: Moves;
   private readonly hearing = new Hearing(this);
-  readonly absence = new Absence(
-    () => this.changes.happen(),
-    (peer) => this.home.probe(peer),
-  );
+  readonly absence: Absence;
   private closed = false;
 
   constructor(
@@ -81,6 +78,10 @@ export class Run implements RunHandle, Account, Trouble, Movable, Listener, Owne
     this.key = { driver: home.id, run: this.id };
     this.stats = new Stats(this.key, (peer, message) => home.post(peer, message));
     this.moves = new Moves(home, this);
+    this.absence = new Absence(
+      () => this.changes.happen(),
+      (peer) => home.probe(peer),
+    );
     this.planned = home.plan(manifest, options.pins ?? {});
     this.planned.catch(() => {}); // whoever iterates gets the error as well
     options.signal?.addEventListener("abort", () => this.cancel(), { once: true });
@@ -211,7 +212,7 @@ export class Run implements RunHandle, Account, Trouble, Movable, Listener, Owne
 
   /** What absent peers run. */
   nodes(): string[] {
-    return this.epoch!.nodesOn([...new Set([...this.absence.peers, ...this.absence.apart.flat()])]);
+    return this.epoch!.nodesOn([...this.absence.peers, ...this.absence.apart.flat()]);
   }
 
   call(): void {
@@ -247,7 +248,7 @@ export class Run implements RunHandle, Account, Trouble, Movable, Listener, Owne
   }
 
   get standing(): Epoch | undefined {
-    return this.stands && !this.over ? this.epoch : undefined;
+    return this.stands && !this.over && this.reason() === "" ? this.epoch : undefined;
   }
 
   stepped(): void {
@@ -393,7 +394,7 @@ export class Run implements RunHandle, Account, Trouble, Movable, Listener, Owne
       return;
     }
     if (message.type === "SILENCE") {
-      this.silence(sender, message);
+      this.silence(sender, message); // of a link, whatever the epoch
       return;
     }
     if (this.over || ("epoch" in message && message.epoch !== epoch.number)) return;
@@ -401,10 +402,9 @@ export class Run implements RunHandle, Account, Trouble, Movable, Listener, Owne
     this.hearing.receive(epoch, sender, message);
   }
 
-  /** Of a link between two workers, whatever the epoch. */
   private silence(sender: string, { peer, silent }: Extract<Message, { type: "SILENCE" }>): void {
-    const strangers = [sender, peer].filter((each) => !this.epochs.some((epoch) => epoch.names.has(each)));
-    if (strangers.length > 0) throw new Error(`${strangers.join(" and ")} had no part in run ${this.id}`);
+    const known = (each: string) => this.epochs.some(({ names }) => names.has(each));
+    if (!known(sender) || !known(peer)) throw new Error(`${sender} and ${peer} have no part in run ${this.id}`);
     if (silent) void this.absence.unheard(sender, peer);
     else this.absence.heard(sender, peer);
   }
