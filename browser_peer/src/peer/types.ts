@@ -62,6 +62,7 @@ export interface EpochRecord {
 
 /** Nodes that moved while their epoch went on: who runs what from that seq on, by name. */
 export interface MoveRecord {
+  epoch: number;
   from_seq: number;
   reason: string;
   placement: Record<string, string[]>;

@@ -175,7 +175,7 @@ class Moves:
         move = self._move = Move(self._peer, epoch, self._count, nodes, driver=driver, carry_out=carry_out)
         since = await move.begin()
         epoch.stepped(nodes)
-        self.made.append({"from_seq": since, "reason": reason, "placement": epoch.seats()})
+        self.made.append({"epoch": epoch.number, "from_seq": since, "reason": reason, "placement": epoch.seats()})
         self._peer.log(f"moved from seq {since} on: {reason}")
         await move.end()
         self._run.leave(epoch.workers - {peer for place in nodes.values() for peer in _peers(place)}, reason)

@@ -3,6 +3,8 @@
 import limits from "../../generated/limits.json";
 import type { EpochRecord, RunProgress, Trouble } from "../../peer/types";
 
+type Placed = Pick<EpochRecord, "placement">;
+
 export function peerWords(name: string): string {
   return name === "driver" ? "this tab" : name;
 }
@@ -12,8 +14,8 @@ export function listed(words: readonly string[]): string {
   return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
 }
 
-/** The nodes of an epoch that other peers run than before, by the names of those. */
-export function moved(before: EpochRecord, after: EpochRecord): Map<string, string[]> {
+/** The nodes that other peers run than before, by the names of those. */
+export function moved(before: Placed, after: Placed): Map<string, string[]> {
   const found = new Map<string, string[]>();
   for (const [node, names] of Object.entries(after.placement)) {
     if (before.placement[node]?.join() === names.join()) continue;

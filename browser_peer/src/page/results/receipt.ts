@@ -21,8 +21,7 @@ export function receiptElement(receipt: Receipt, slots: Slots): HTMLElement {
     ),
     h("p", { class: "sentence" }, sentence(receipt)),
     figures(counts(receipt)),
-    ...receipt.epochs.map((epoch, index) => epochLine(epoch, receipt.epochs[index - 1], slots)),
-    ...receipt.moves.map((move) => moveLine(move, slots)),
+    ...history(receipt, slots),
     h("div", { class: "measures" }, nodeTable(receipt), linkTable(receipt, slots)),
   );
 }
@@ -52,36 +51,41 @@ function counts(receipt: Receipt): [string, Child][] {
   ];
 }
 
-/** The first epoch says where every node was, the others what changed. */
-function epochLine(epoch: EpochRecord, before: EpochRecord | undefined, slots: Slots): HTMLElement {
-  const changed = before && new Set([...moved(before, epoch).values()].flat());
-  const nodes = Object.entries(epoch.placement)
-    .filter(([node]) => changed?.has(node) !== false)
-    .map(([node, names]) => placed(node, names, before ? "moved to" : "on", slots));
-  return h(
-    "p",
-    { class: "epoch" },
-    h("span", { class: "muted" }, `epoch ${epoch.epoch}: `),
-    before ? h("span", { class: "danger" }, `${epoch.reason}; `) : null,
-    ...(nodes.length > 0 ? nodes : ["every node stays where it was"]),
-  );
+/** The first epoch says where every node was; later ones, and the moves within each, what changed. */
+function history({ epochs, moves }: Receipt, slots: Slots): HTMLElement[] {
+  const lines: HTMLElement[] = [];
+  let before: EpochRecord | MoveRecord | undefined;
+  for (const epoch of epochs) {
+    const loss = before && h("span", { class: "danger" }, `${epoch.reason}; `);
+    lines.push(line(`epoch ${epoch.epoch}: `, loss, changes(before, epoch, slots)));
+    before = epoch;
+    for (const move of moves.filter((each) => each.epoch === epoch.epoch)) {
+      lines.push(line(`from item ${count(move.from_seq)} on: `, `${move.reason}; `, changes(before, move, slots)));
+      before = move;
+    }
+  }
+  return lines;
 }
 
-/** Nodes that moved within an epoch. */
-function moveLine({ from_seq, reason, placement }: MoveRecord, slots: Slots): HTMLElement {
-  const nodes = Object.entries(placement).map(([node, names]) => placed(node, names, "on", slots));
-  return h(
-    "p",
-    { class: "epoch" },
-    h("span", { class: "muted" }, `from seq ${count(from_seq)}, ${reason}: `),
-    ...nodes,
-  );
+function line(when: string, reason: Child, places: Child[]): HTMLElement {
+  return h("p", { class: "epoch" }, h("span", { class: "muted" }, when), reason, ...places);
+}
+
+function changes(before: EpochRecord | MoveRecord | undefined, after: EpochRecord | MoveRecord, slots: Slots): Child[] {
+  const changed = before && new Set([...moved(before, after).values()].flat());
+  const nodes = Object.entries(after.placement)
+    .filter(([node]) => changed?.has(node) !== false)
+    .map(([node, names]) => placed(node, names, before ? "moved to" : "on", slots));
+  return nodes.length > 0 ? nodes : ["every node stays where it was"];
 }
 
 /** `driver` is the viewer, whose slot is the first. */
 function placed(node: string, names: readonly string[], verb: string, slots: Slots): HTMLElement {
-  const marks = names.flatMap((name) => [" ", markOf(name, slots), ` ${peerWords(name)}`]);
-  return h("span", { class: "placed" }, h("b", {}, node), ` ${verb}`, ...marks);
+  const peers = names.flatMap((name) => [
+    " ",
+    h("span", { class: "seat" }, markOf(name, slots), ` ${peerWords(name)}`),
+  ]);
+  return h("span", { class: "placed" }, h("b", {}, node), ` ${verb}`, ...peers);
 }
 
 function markOf(name: string, slots: Slots): SVGSVGElement {

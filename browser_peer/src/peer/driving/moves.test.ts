@@ -47,7 +47,7 @@ it("a worker that leaves has its nodes moved, and nothing is replayed", async ()
   const { epochs, moves, replayed, duplicates_dropped, node_ms, link_bytes } = await run.receipt;
   expect(epochs).toEqual([{ epoch: 1, reason: "start", placement: { double: ["ada"], plus1: ["ada"] } }]);
   expect(moves).toEqual([
-    { from_seq: expect.any(Number), reason: "ada drains", placement: { double: ["bea"], plus1: ["driver"] } },
+    { epoch: 1, from_seq: expect.any(Number), reason: "ada drains", placement: { double: ["bea"], plus1: ["driver"] } },
   ]);
   expect([replayed, duplicates_dropped]).toEqual([0, 0]);
   expect(node_ms).toMatchObject({ double: { count: 100 }, plus1: { count: 100 } });

@@ -179,7 +179,7 @@ export class Moves {
     this.move = move;
     const since = await move.begin();
     epoch.stepped(nodes);
-    this.made.push({ from_seq: since, reason, placement: epoch.seats() });
+    this.made.push({ epoch: epoch.number, from_seq: since, reason, placement: epoch.seats() });
     this.run.stepped();
     await move.end();
     const needed = new Set(Object.keys(nodes).flatMap((node) => peersOf(nodes, node)));
