@@ -28,7 +28,8 @@ class Shortcut:
         self._loop = loop
         self._jobs = jobs
         self._brief = 0
-        self._turn_began: float | None = None
+        self._entered = 0.0
+        self._held_s = 0.0  # that calls here have taken, since others had their turn for certain
         self._guest: Guest | None = None  # that is called in the thread of the event loop
         self._calls = 0  # made there
         self._seen = 0  # of them, when the other thread last looked
@@ -36,16 +37,10 @@ class Shortcut:
 
     def is_open(self, size: int) -> bool:
         """Whether a call with an input of ``size`` bytes may be made here now."""
-        if self._brief < _BRIEF_CALLS or size > INLINE_BYTES:
-            return False
-        now = time.perf_counter()
-        if self._turn_began is None:
-            self._turn_began = now
-            self._loop.call_soon(self._next_turn)
-        return now < self._turn_began + INLINE_TURN_S
+        return self._brief >= _BRIEF_CALLS and size <= INLINE_BYTES and self._held_s < INLINE_TURN_S
 
     def _next_turn(self) -> None:
-        self._turn_began = None
+        self._held_s = 0.0
 
     def took(self, seconds: float) -> None:
         """A call, in either thread, is done."""
@@ -54,6 +49,7 @@ class Shortcut:
     def enter(self, guest: Guest) -> None:
         """A call begins here."""
         self._guest = guest
+        self._entered = time.perf_counter()
         self._calls += 1
         if not self._watched:
             self._watched = True
@@ -62,6 +58,9 @@ class Shortcut:
     def leave(self, *, overrun: bool) -> None:
         """It is done, or was given up."""
         self._guest = None
+        before, self._held_s = self._held_s, self._held_s + time.perf_counter() - self._entered
+        if before < INLINE_TURN_S <= self._held_s:
+            self._loop.call_soon(self._next_turn)  # not behind each call: a turn of the loop costs as much as a call
         if overrun:
             self._brief = -_AFTER_OVERRUN
 
