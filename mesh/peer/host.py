@@ -183,20 +183,21 @@ class Host:
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         # eager: the runtime should have the call before this turn of the loop ends
-        task = asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
-        if task.done():
-            self._ended(task)
-        else:
+        task = asyncio.Task(self._watch(work), loop=asyncio.get_running_loop(), eager_start=True)
+        if not task.done():
             self._tasks.add(task)
-            task.add_done_callback(self._ended)
         return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if (
-            not task.cancelled() and (error := task.exception()) is not None
-        ):  # a bug of ours must end the run, not hang it
+    async def _watch(self, work: Coroutine[None, None, None]) -> None:
+        """Without a callback of the task, which would cost a turn of the loop."""
+        try:
+            await work
+        except Exception as error:  # a bug of ours must end the run, not hang it
             self._execute([FailRun(f"internal error: {error!r}")])
+        finally:
+            task = asyncio.current_task()
+            assert task is not None
+            self._tasks.discard(task)
 
     async def _call(self, call: Call) -> None:
         started = time.perf_counter()

@@ -18,14 +18,14 @@ import socket
 import struct
 import sys
 import traceback
-from contextlib import suppress
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from mesh.errors import MeshError, NodeError
-from mesh.limits import MAX_STEP_BYTES, NURSERY_QUIET_S, STEP_BYTES
+from mesh.limits import MAX_STEP_BYTES, NURSERY_QUIET_S
 from mesh.nodes import Registry
 from mesh.nodes.instance import NodeInstance
 from mesh.runtimes.slab import Slab
@@ -37,17 +37,44 @@ REPLY: Final = struct.Struct("<q")
 _LENGTH: Final = struct.Struct("<I")
 
 
-async def read_frame(reader: asyncio.StreamReader) -> bytes:
-    """The next frame; IncompleteReadError at the end, ValueError for what is none."""
-    (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-    if length > MAX_STEP_BYTES:
-        raise ValueError(f"a frame of {length} bytes")
-    return await reader.readexactly(length)
+class Frames(asyncio.Protocol):
+    """Frames on a stream socket. Each comes whole to ``on_frame``; ``on_end`` is told why no more come.
 
+    Called by the loop as bytes come, since a stream's reader would cost a turn of the loop more.
+    """
 
-def write_frame(writer: asyncio.StreamWriter, body: bytes) -> None:
-    """Queues a frame."""
-    writer.write(_LENGTH.pack(len(body)) + body)
+    def __init__(self, on_frame: Callable[[bytes], None], on_end: Callable[[Exception], None]) -> None:
+        self._on_frame, self._on_end = on_frame, on_end
+        self._buffer = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while len(self._buffer) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer)
+            end = _LENGTH.size + length
+            if length > MAX_STEP_BYTES:
+                self._transport.abort()
+                self._on_end(ValueError(f"a frame of {length} bytes"))
+                return
+            if len(self._buffer) < end:
+                return
+            body = bytes(self._buffer[_LENGTH.size : end])
+            del self._buffer[:end]
+            self._on_frame(body)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._on_end(exc or ConnectionResetError("the other side closed it"))
+
+    def send(self, body: bytes) -> None:
+        """Sends a frame, or queues it."""
+        self._transport.write(_LENGTH.pack(len(body)) + body)
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._transport.close()
 
 
 def nursery(descriptor: int) -> None:
@@ -106,26 +133,44 @@ def _live(connection: int, slab: int) -> None:
 
 
 async def _serve(connection: socket.socket, slab: Slab) -> None:
-    """Does what the frames ask for, one after the other."""
-    reader, writer = await asyncio.open_connection(sock=connection, limit=STEP_BYTES)
-    node: NodeInstance | None = None
-    with suppress(asyncio.IncompleteReadError, ConnectionError):
-        while True:
-            op, *arguments = slab.unpack(await read_frame(reader))
-            try:
-                if op == "setup":
-                    node = await _make(*arguments)
-                    fields = [False]
-                else:
-                    fields = _fields(await getattr(node, op)(*arguments))
-            except MeshError as error:
-                kind = error.kind if isinstance(error, NodeError) else "raised"
-                write_frame(writer, slab.pack([kind, str(error)]))
-            else:
-                write_frame(writer, slab.pack([None, *fields]))
-            await writer.drain()
-            if op == "close" or node is None:  # it could not be set up
-                return
+    """Does what the frames ask for until the peer closes the connection."""
+    serving = _Serving(slab)
+    await asyncio.get_running_loop().connect_accepted_socket(lambda: serving.frames, connection)
+    await serving.over
+
+
+class _Serving:
+    """The node of this process; the peer asks for one thing at a time."""
+
+    def __init__(self, slab: Slab) -> None:
+        self._slab = slab
+        self._node: NodeInstance | None = None
+        self._doing: asyncio.Task[None] | None = None
+        self.frames = Frames(self._asked, self._end)
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def _asked(self, body: bytes) -> None:
+        self._doing = asyncio.Task(self._do(body), loop=asyncio.get_running_loop(), eager_start=True)
+
+    async def _do(self, body: bytes) -> None:
+        try:
+            self.frames.send(self._slab.pack(await self._answer(*self._slab.unpack(body))))
+        except Exception as error:
+            if not self.over.done():
+                self.over.set_exception(error)
+
+    async def _answer(self, op: str, *arguments: Any) -> list[Any]:
+        try:
+            if op == "setup":
+                self._node = await _make(*arguments)
+                return [None, False]
+            return [None, *_fields(await getattr(self._node, op)(*arguments))]
+        except MeshError as error:
+            return [error.kind if isinstance(error, NodeError) else "raised", str(error)]
+
+    def _end(self, _: Exception) -> None:
+        if not self.over.done():
+            self.over.set_result(None)
 
 
 def _fields(answer: Any) -> list[Any]:

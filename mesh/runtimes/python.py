@@ -12,11 +12,11 @@ from contextlib import suppress
 from typing import Any, Final
 
 from mesh.errors import NodeCrashed, NodeError, NodeTimeout
-from mesh.limits import MAX_CAUSE_CHARS, NODE_CLOSE_TIMEOUT_S, SETUP_TIMEOUT_S, STEP_BYTES
+from mesh.limits import MAX_CAUSE_CHARS, NODE_CLOSE_TIMEOUT_S, SETUP_TIMEOUT_S
 from mesh.manifest.graph import GraphNode
 from mesh.nodes import NodeSpec, Registry
 from mesh.runtimes.base import Answer, Instance, Runtime
-from mesh.runtimes.child import END, FORK, REPLY, REQUEST, read_frame, write_frame
+from mesh.runtimes.child import END, FORK, REPLY, REQUEST, Frames
 from mesh.runtimes.slab import Slab, new_slab
 
 # imports what this process would import; not by PYTHONPATH, which the nodes' own subprocesses would inherit
@@ -72,21 +72,15 @@ class PythonRuntime(Runtime):
 class PythonInstance(Instance):
     """A node in a process of its own."""
 
-    def __init__(
-        self,
-        nursery: "_Nursery",
-        pid: int,
-        slab: Slab,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        timeout_s: float,
-    ) -> None:
+    def __init__(self, nursery: "_Nursery", pid: int, slab: Slab, timeout_s: float) -> None:
         self._nursery = nursery
         self._pid = pid
         self._slab = slab
-        self._reader = reader
-        self._writer = writer
+        self._frames = Frames(self._answered, self._lost)
         self._timeout_s = timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._answer: asyncio.Future[bytes] | None = None
+        self._fault: Exception | None = None  # of the connection, which is gone
         self._ending: asyncio.Task[int] | None = None
 
     @classmethod
@@ -101,8 +95,9 @@ class PythonInstance(Instance):
             ours.close()
             os.close(descriptor)
             raise
-        streams = await asyncio.open_connection(sock=ours, limit=STEP_BYTES)
-        return cls(nursery, pid, Slab(descriptor), *streams, timeout_s)
+        instance = cls(nursery, pid, Slab(descriptor), timeout_s)
+        await instance._loop.connect_accepted_socket(lambda: instance._frames, ours)
+        return instance
 
     async def setup(self, node: GraphNode, sources: list[str]) -> None:
         """Makes the node in the process."""
@@ -134,14 +129,17 @@ class PythonInstance(Instance):
         if self.ended:
             raise NodeCrashed("its process is gone")
         limit_s = self._timeout_s if timeout_s is None else timeout_s
+        self._answer = self._loop.create_future()
+        timer = self._loop.call_later(limit_s, self._fail, TimeoutError())
         try:
-            write_frame(self._writer, self._slab.pack([op, *arguments]))
-            async with asyncio.timeout(limit_s):
-                answer = self._read(await read_frame(self._reader))
+            if self._fault is not None:
+                raise self._fault
+            self._frames.send(self._slab.pack([op, *arguments]))
+            return self._read(await self._answer)
         except TimeoutError:
             self.kill()
             raise NodeTimeout(f"it took longer than {limit_s:g} s") from None
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except ConnectionError:
             raise NodeCrashed(_obituary(await asyncio.shield(self.kill()))) from None
         except (ValueError, TypeError) as error:
             self.kill()
@@ -149,7 +147,22 @@ class PythonInstance(Instance):
         except asyncio.CancelledError:
             self.kill()
             raise
-        return answer
+        finally:
+            timer.cancel()
+
+    def _answered(self, body: bytes) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(body)
+        else:
+            self._fault = ValueError("it says something that nobody asked for")
+
+    def _lost(self, fault: Exception) -> None:
+        self._fault = self._fault or fault
+        self._fail(self._fault)
+
+    def _fail(self, fault: Exception) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(fault)
 
     def _read(self, body: bytes) -> Answer:
         """The answer in a frame, or the NodeError."""
@@ -168,7 +181,7 @@ class PythonInstance(Instance):
     def kill(self) -> asyncio.Task[int]:
         """Kills the process unless it is dead; the task answers its exit status."""
         if self._ending is None:
-            self._writer.close()
+            self._frames.close()
             self._slab.close()
             self._ending = asyncio.create_task(self._nursery.end(self._pid))
         return self._ending
