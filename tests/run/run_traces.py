@@ -64,7 +64,7 @@ def _written_nodes(places: dict[str, list[str]]) -> Json:
     return {node: {"on": [{"peer": peer, "runtime": "python"} for peer in peers]} for node, peers in places.items()}
 
 
-def _name(seat: Seat) -> str:
+def seat_name(seat: Seat) -> str:
     return seat.node + (f"@{seat.since}" if seat.since else "") + (f"#{seat.index}" if seat.share > 1 else "")
 
 
@@ -95,11 +95,11 @@ def write(instruction: Instruction | DriverInstruction | Resumption | Hold) -> J
         case Resumption(first_seq, states):
             return ["resumption", first_seq, {node: _hex(state) for node, state in states.items()}]
         case Call(seat, op, payload):
-            return ["call", _name(seat), op, _hex(payload)]
+            return ["call", seat_name(seat), op, _hex(payload)]
         case Recreate(seat):
-            return ["recreate", _name(seat)]
+            return ["recreate", seat_name(seat)]
         case Interrupt(seat):
-            return ["interrupt", _name(seat)]
+            return ["interrupt", seat_name(seat)]
         case CancelSeq(seq):
             return ["cancelSeq", seq]
         case Emit(frame):
@@ -113,7 +113,7 @@ def write(instruction: Instruction | DriverInstruction | Resumption | Hold) -> J
         case HandOver(node, state, fault):
             return ["handOver", node, _hex(state), fault]
         case Retire(seat):
-            return ["retire", _name(seat)]
+            return ["retire", seat_name(seat)]
         case Through():
             return ["through"]
         case FailRun(reason):
@@ -134,7 +134,8 @@ class Machine:
     """A fresh engine as the trace wants it."""
 
     def __init__(self, trace: Json) -> None:
-        graph, credit = read_graph(trace["graph"]), trace["credit_bytes"]
+        self._graph = graph = read_graph(trace["graph"])
+        credit = trace["credit_bytes"]
         self.placement = read_placement(graph, trace)
         self._places = read_places(graph, trace)
         self.fragment: Fragment | None = None
@@ -170,7 +171,7 @@ class Machine:
             case "cut", (since, places):
                 self._cut(since, places)
                 return self.fragment.cut(since)
-        seat = next(seat for seat in self.placement.seats() if _name(seat) == rest[0])
+        seat = next(seat for seat in self.placement.seats() if seat_name(seat) == rest[0])
         match name, rest[1:]:
             case "answered", (parts, more):
                 return self.fragment.answered(seat, [bytes.fromhex(part) for part in parts], more)
@@ -190,7 +191,10 @@ class Machine:
         match name, rest:
             case "interrupt", deaths:
                 return [self.driver.interrupt([Death(*death) for death in deaths])]
-            case "resume", ():
+            case "resume", places:
+                if places:  # those of a new epoch
+                    self._places = dict(places[0])
+                    self.placement = read_placement(self._graph, {"places": self._places})
                 return self.driver.resume(self.placement)
             case "hold", ():
                 since = self.driver.hold()

@@ -67,6 +67,96 @@ MUTATIONS: Final = (
         "holding a seq back until it is whole, where it may come out differently",
         (("mesh/run/driver.py", "        self._holds = _may_differ(graph)\n", "        self._holds = False\n"),),
     ),
+    Mutation(
+        "keeping an item until the application has taken all of its results",
+        (
+            (
+                "mesh/run/driver.py",
+                "                self._parts += 1\n",
+                "                self._parts += 1\n                self._retention.passed(self._turn + 1)\n",
+            ),
+        ),
+    ),
+    Mutation(
+        "replaying from the oldest item on",
+        (
+            (
+                "mesh/run/retention.py",
+                "for place, item in enumerate(self._kept)]",
+                "for place, item in enumerate(self._kept) if place]",
+            ),
+        ),
+    ),
+    Mutation(
+        "beginning a checkpoint anew in a new epoch",
+        (
+            (
+                "mesh/run/retention.py",
+                "            self._making[seq] = _Checkpoint(missing=set(self._nodes))\n        return",
+                "            pass\n        return",
+            ),
+        ),
+    ),
+    Mutation(
+        "the window of a run",
+        (("mesh/run/retention.py", "return len(self._kept) < RUN_WINDOW_SEQS and", "return"),),
+    ),
+    Mutation(
+        "giving credit back only once",
+        (("mesh/run/inbox.py", "                strand.owed = 0\n", ""),),
+    ),
+    Mutation(
+        "putting what replicas made into order",
+        (
+            (
+                "mesh/run/inbox.py",
+                "self._strands.get(self._placement.source(self.edge, self._turn))",
+                "next((each for each in self._strands.values() if each.frames), None)",
+            ),
+        ),
+    ),
+    Mutation(
+        "waiting for all ports of a join",
+        (
+            (
+                "mesh/run/inbox.py",
+                "self._head is None and not self._open:",
+                "self._head is None and len(self._open) < len(self.ports):",
+            ),
+        ),
+    ),
+    Mutation(
+        "not dropping a seq that has begun",
+        (("mesh/run/outbox.py", " - {seq, strand.begun}", " - {seq}"),),
+    ),
+    Mutation(
+        "saying of a dropped seq that it was dropped",
+        (("mesh/run/outbox.py", "(frame.flags & Flag.FAILED or Flag.DROPPED)", "frame.flags & Flag.FAILED"),),
+    ),
+    Mutation(
+        "the state that a node moves with",
+        (("mesh/run/execution.py", '[Call(self.seat, "restore", state)]', '[Call(self.seat, "restore", b"\\0")]'),),
+    ),
+    Mutation(
+        "leases",
+        (("mesh/peer/driving/absence.py", "self.stuck(*expired)", "pass"),),
+    ),
+    Mutation(
+        "freeing a run when it ends",
+        (("mesh/peer/driving/run.py", "            epoch.stop(epoch.workers, self._status)\n", ""),),
+    ),
+    Mutation(
+        "freeing a run whose driver is gone",
+        (("mesh/peer/hosting.py", "            if key.driver == peer:\n", "            if False:\n"),),
+    ),
+    Mutation(
+        "going on behind what has arrived, when a session resumes",
+        (("mesh/protocol/session.py", "        self.acknowledged(arrived)\n", ""),),
+    ),
+    Mutation(
+        "the window of a session",
+        (("mesh/protocol/session.py", "min(room, SESSION_WINDOW_BYTES - self.unacknowledged)", "room"),),
+    ),
 )
 
 

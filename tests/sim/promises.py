@@ -37,7 +37,7 @@ def check_memory(peers: Iterable[Peer], runs: Sequence[Run], *, largest: int) ->
         for site in _sites(peer):
             boxes = [box for node in site.host.fragment._instances.values() for box in node.outboxes.values()]
             for box, strand in [(each, strand) for each in boxes for strand in each._strands.values()]:
-                ends = largest + RUN_WINDOW_SEQS * PART_OVERHEAD_BYTES if box._drops else 0
+                ends = 2 * largest + RUN_WINDOW_SEQS * PART_OVERHEAD_BYTES if box._drops else 0
                 size = strand.outstanding + sum(map(cost, strand.waiting))
                 _at_most(edge_most + ends, size, f"{peer.name} has out on a strand of edge {box.edge}")
         network = peer._network

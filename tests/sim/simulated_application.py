@@ -11,7 +11,7 @@ from virtual_time import Process
 from mesh.errors import ItemError, MeshError
 from mesh.peer import Peer, Run
 
-SINK_S = 0.5  # that a slow application takes for a result
+SINK_S = 0.2  # that a slow application takes for a result
 
 
 class Application:
