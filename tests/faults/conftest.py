@@ -6,7 +6,8 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from faulty_streams import Drive, Outcomes, Stream
+from faulty_streams import Drive, Outcome, Outcomes, Stream
+from playwright.sync_api import Playwright, sync_playwright
 
 TABLE = pytest.StashKey[Outcomes]()
 
@@ -19,6 +20,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def outcomes(request: pytest.FixtureRequest) -> Outcomes:
     """Where a test writes what became of its streams: by fault and engine."""
     return request.config.stash[TABLE]
+
+
+@pytest.fixture
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
 
 
 @pytest.fixture
@@ -35,11 +42,18 @@ def drive(tmp_path: Path) -> Iterator[Drive]:
         stream.close()
 
 
+def _ended(runs: Sequence[Outcome]) -> str:
+    """How they ended: each with what an undisturbed run gives, or with its beginning and a reason."""
+    if not all(run.identical for run in runs):
+        return "NOT identical"
+    return ", ".join(sorted({"identical" if run.receipt["status"] == "done" else "ended, named" for run in runs}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     table = config.stash[TABLE]
     if not table:
         return
-    columns = ("fault", "engine", "runs", "stall s: median", "max", "replayed", "duplicates dropped", "identical")
+    columns = ("fault", "engine", "runs", "stall s: median", "max", "epochs", "replayed", "outcome")
     rows = [columns] + [
         (
             fault,
@@ -47,9 +61,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             str(len(runs)),
             f"{median(run.stall_s for run in runs):.1f}",
             f"{max(run.stall_s for run in runs):.1f}",
+            f"{median(len(run.receipt['epochs']) for run in runs):g}",
             str(sum(run.receipt["replayed"] for run in runs)),
-            str(sum(run.receipt["duplicates_dropped"] for run in runs)),
-            "yes" if all(run.identical for run in runs) else "NO",
+            _ended(runs),
         )
         for (fault, engine), runs in table.items()
     ]

@@ -24,6 +24,12 @@ TAB_LINE = (
     {"id": "double", "node_type": "Multiply", "params": {"factor": 2}},
     {"id": "count", "node_type": "Counter"},
 )
+THROUGH_A_TAB = (  # two workers, a tab, and one of the workers again
+    SLOW,
+    {"id": "pass", "node_type": "PassThrough"},
+    {"id": "double", "node_type": "Multiply", "params": {"factor": 2}},
+    {"id": "count", "node_type": "Counter"},
+)
 FIRST, MIDDLE, LAST = ({"placement": {"labels": {"role": role}}} for role in ("first", "middle", "last"))
 IN_A_TAB = {"placement": {"kind": "browser"}}
 
@@ -70,7 +76,9 @@ def write_items(folder: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one stream. ``stall_s``: its longest silence since the fault, or since it was mended."""
+    """Of one stream. ``stall_s``: its longest silence since the fault, or since it was mended. ``identical``: what came
+    is what comes undisturbed; of a run that had to end, as far as it went.
+    """
 
     stall_s: float
     identical: bool
@@ -134,6 +142,15 @@ class Stream:
         assert code == 0, self.said()
         receipt = json.loads(self._receipt.read_text())
         return Outcome(self.stall_s(since), self.values == undisturbed(nodes), receipt)
+
+    def ended(self, nodes: Nodes, *, since: float, naming: str, within_s: float) -> Outcome:
+        """Of a run that must end badly after a fault at the time ``since``, with a reason that names somebody."""
+        code = self.ends(within_s=within_s)
+        stall_s = time.monotonic() - since
+        assert code == 1, self.said()
+        assert naming in self.said()
+        receipt = json.loads(self._receipt.read_text())
+        return Outcome(stall_s, self.values == undisturbed(nodes)[: len(self.values)], receipt)
 
     def stall_s(self, since: float) -> float:
         """The longest time without a result, after ``since``."""

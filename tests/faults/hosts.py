@@ -4,14 +4,18 @@ import os
 import subprocess
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from faulty_streams import labels
+from faulty_tabs import open_tab
 from namespaces import obstacle
+from playwright.sync_api import Browser, Playwright
 from processes import Process
+from screens import CHROMIUM
 
 from mesh.protocol.grants import ENTROPY_BYTES, RIGHTS, RoomKeys
 
-HOSTS = ("signaling", "driver", "ada", "bea", "spare")
+HOSTS = ("signaling", "driver", "ada", "bea", "spare", "tab")
 PORT = 8080
 SWITCH = """
 ip netns add {switch}
@@ -45,8 +49,8 @@ class Hosts:
         self._names = {name: f"mesh-{os.getpid()}-{name}" for name in (*HOSTS, "switch")}
         self._processes: list[Process] = []
         keys = RoomKeys.make("faults", os.urandom(ENTROPY_BYTES))
-        url = f"http://{address('signaling')}:{PORT}"
-        self.invite = keys.invite(server=url, subject="test", can=RIGHTS, ttl_s=3600, now=time.time()).url
+        self.url = f"http://{address('signaling')}:{PORT}"
+        self.invite = keys.invite(server=self.url, subject="test", can=RIGHTS, ttl_s=3600, now=time.time()).url
         try:
             shell(SWITCH.format(**self._names))
             for number, name in enumerate(HOSTS):
@@ -72,6 +76,14 @@ class Hosts:
         """On the host of its name."""
         join = ("--join", self.invite, "--name", name, *labels(name, role), "--engine", engine)
         return self.start(name, "worker", *join)
+
+    def tab(self, playwright: Playwright, folder: Path) -> Browser:
+        """A browser on a host of its own, with a tab that serves."""
+        command = folder / "chromium"
+        command.write_text(f'#!/bin/sh\nexec {" ".join(self.within("tab"))} {CHROMIUM} "$@"\n')
+        command.chmod(0o755)
+        secure = f"--unsafely-treat-insecure-origin-as-secure={self.url}"  # a page over plain HTTP has no WebCrypto
+        return open_tab(playwright, self.url, self.invite, "tab", executable=command, flags=[secure])
 
     def cut(self, one: str, other: str) -> None:
         """From now on no UDP passes between these two; TCP does."""

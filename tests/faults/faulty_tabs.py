@@ -1,0 +1,36 @@
+"""A browser with a tab that serves, and its processes."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from playwright.sync_api import Browser, Playwright
+from screens import CHROMIUM, FLAGS
+
+JOIN = "async ([invite, name]) => { await (await import('/mesh.js')).Peer.join(invite, { name }); }"
+
+
+def open_tab(
+    playwright: Playwright,
+    url: str,
+    invite: str,
+    name: str,
+    *,
+    executable: str | Path | None = CHROMIUM,
+    flags: Sequence[str] = (),
+) -> Browser:
+    """A browser of its own, with a tab that serves."""
+    browser = playwright.chromium.launch(executable_path=executable, args=[*FLAGS, *flags])
+    page = browser.new_page()
+    page.goto(f"{url}/healthz")  # a page of the server that joins nothing by itself
+    page.evaluate(JOIN, [invite, name])
+    return browser
+
+
+def signal_all(browser: Browser, signal: int) -> list[int]:
+    """To all processes of a browser; answers which."""
+    said = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
+    processes = [each["id"] for each in said["processInfo"]]
+    for process in processes:
+        os.kill(process, signal)
+    return processes
