@@ -18,7 +18,6 @@ from processes import ROOT, mesh, results
 COUNT = 1000
 ENGINES = ("aiortc", "wrtc")
 SLOW = {"id": "slow", "node_type": "Delay"}
-LINE = (SLOW, {"id": "count", "node_type": "Counter"}, {"id": "last", "node_type": "Select", "params": {"path": []}})
 TAB_LINE = (
     SLOW,
     {"id": "double", "node_type": "Multiply", "params": {"factor": 2}},

@@ -1,6 +1,5 @@
 """A browser with a tab that serves, and its processes."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,10 +26,7 @@ def open_tab(
     return browser
 
 
-def signal_all(browser: Browser, signal: int) -> list[int]:
-    """To all processes of a browser; answers which."""
+def processes_of(browser: Browser) -> list[int]:
+    """The ids of all processes of a browser."""
     said = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
-    processes = [each["id"] for each in said["processInfo"]]
-    for process in processes:
-        os.kill(process, signal)
-    return processes
+    return [each["id"] for each in said["processInfo"]]
