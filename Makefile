@@ -42,7 +42,7 @@ simulation: .venv/.ready ## whole meshes under faults and a virtual clock, with 
 mutation: .venv/.ready ## what the promises rest on is taken out of copies, piece by piece: the simulation must notice
 	.venv/bin/python tests/sim/mutations.py
 
-faults: $(PAGE) .chromium ## real meshes that lose workers, tabs, links and their signaling server; half an hour, as root
+faults: $(PAGE) .chromium ## real meshes that lose workers, tabs, links and their signaling server; an hour, as root
 	deploy/as-root.sh .venv/bin/python -m pytest tests/faults tests/mesh_processes tests/browser/test_browser_losses.py -m ''
 
 bench: $(PAGE) ## what an item costs, and how long a killed worker or a broken connection is felt, beside other systems

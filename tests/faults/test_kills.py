@@ -71,13 +71,13 @@ def kill(browser: Browser) -> None:
 def test_ten_workers_one_after_the_other(
     room: Room, browser: Browser, drive: Drive, outcomes: Outcomes, engine: str
 ) -> None:
-    """Four minutes. Each has a spare, and the stream flows again within four seconds of the kill."""
+    """Five minutes. Each has a spare, and the stream flows again within four seconds of the kill."""
     runs = outcomes["worker killed, with a spare", engine]
     for number in range(10):
-        spare = f"bea-{number + 1}"
-        room.worker(spare, *labels(spare, "middle"), "--engine", engine)
-        stream = drive(line(bea=f"bea-{number}"), room.invites["submit"], engine=engine)
+        stream = drive(line(bea=f"bea-{number}", seconds=0.02), room.invites["submit"], engine=engine)
         stream.reaches(EARLY)
+        spare = f"bea-{number + 1}"  # it comes now, so that the stream is not on it already
+        room.worker(spare, *labels(spare, "middle"), "--engine", engine)
         at = time.monotonic()
         room.workers[f"bea-{number}"].kill()
         runs.append(stream.outcome(THROUGH_A_TAB, since=at))
