@@ -3,8 +3,7 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mesh.errors import ProtocolError
 from mesh.ids import NodeId, PeerId, RunId
@@ -26,8 +25,7 @@ from mesh.run.placement import Placement, Seat, Step, Strand
 from mesh.run.retention import Resumption
 
 
-@dataclass(frozen=True, slots=True)
-class RunKey:
+class RunKey(NamedTuple):
     """A run is named by its driver and its id together, so that two drivers cannot collide."""
 
     driver: PeerId
