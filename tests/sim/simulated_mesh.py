@@ -29,7 +29,7 @@ from virtual_time import WORLD, Deadlock, Process, VirtualLoop
 import mesh.transport.signaling.client
 from mesh.errors import SignalingError
 from mesh.ids import NodeId, PeerName
-from mesh.limits import PART_OVERHEAD_BYTES
+from mesh.limits import DEFAULT_TIMEOUT_S, LEASE_GRACE_S, PART_OVERHEAD_BYTES
 from mesh.peer import Machine, Peer, Run
 from mesh.peer.driving.epoch import Epoch
 from mesh.protocol.grants import ENTROPY_BYTES, RIGHTS, RoomKeys
@@ -39,6 +39,7 @@ from signaling_server.client import Client
 
 SETTLING_S = 1.0  # in which the peers find each other before the run begins
 PATIENCE_S = 120.0  # after the last fault, by then a run is over
+LEASE_S = DEFAULT_TIMEOUT_S + LEASE_GRACE_S  # after which a stuck worker is noticed
 FREEING_S = 75.0  # after its end, by then it holds nothing anywhere
 CHECK_EVERY = 16  # events
 ACCUSATIONS = ("bad-frame", "bad-record", "bad-message", "out-of-order", "not-proven", "bad-proof", "bad-seal")
@@ -145,6 +146,7 @@ class SimulatedMesh:
             application.start(driver.process, driver.peer)
         faults = [asyncio.create_task(self._befall(fault)) for fault in scenario.faults]
         last = max((fault.at + fault.seconds for fault in scenario.faults), default=0.0)
+        last += LEASE_S * sum(fault.kind == "stuck" for fault in scenario.faults)
         for application in self.applications:  # one that stalls waits for those before
             await self._within(last + application.pipeline.seconds + PATIENCE_S, application.over)
         self._outcome.endings = [each.ending() for each in self.applications]
