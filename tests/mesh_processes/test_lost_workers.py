@@ -40,7 +40,7 @@ def test_a_spare_worker_takes_over(room: Room, tmp_path: Path, engine: str) -> N
 
 def test_state_goes_on_from_the_last_checkpoint(room: Room, tmp_path: Path) -> None:
     ada = worker(room, "ada")
-    stream = Stream(room, pipeline(tmp_path, {"id": "count", "node_type": "Counter"}), NUMBERS)
+    stream = Stream(room, pipeline(tmp_path, {"id": "count", "node_type": "Counter"}, seconds=0.02), NUMBERS)
     stream.take(BEFORE)
     worker(room, "bea")
     ada.kill()
