@@ -49,6 +49,9 @@ class Receiver(Protocol):
     def joined(self, peer: PeerId) -> None:
         """A peer is in the room, perhaps again."""
 
+    def room_changed(self) -> None:
+        """What the peers of the room offer may be another thing than before."""
+
 
 class Network:
     """Membership of one room. ``load`` is asked at each heartbeat (0 … 1)."""
@@ -274,6 +277,7 @@ class Network:
             self._left.discard(PeerId(record["peer"]))
         for record in joined:  # not where its load has changed, say: that makes no link
             self._receiver.joined(PeerId(record["peer"]))
+        self._receiver.room_changed()
 
     def _message(self, link: Link, lane: Lane, data: bytes) -> None:
         match messages.decode(lane, data):

@@ -359,6 +359,9 @@ class Peer:
     def joined(self, peer: PeerId) -> None:
         for run in self._runs.values():
             run.absence.joined(peer)
+
+    def room_changed(self) -> None:
+        for run in self._runs.values():
             run.moves.room_changed()
 
 

@@ -34,6 +34,7 @@ class Member:
     def __init__(self, invite: str, name: str, engine: str) -> None:
         self.got: list[int] = []
         self.gone: list[PeerId] = []
+        self.changes = 0
         self.network = Network(
             invite,
             name=PeerName(name),
@@ -61,6 +62,9 @@ class Member:
     def linked(self, peer: PeerId) -> None: ...
 
     def joined(self, peer: PeerId) -> None: ...
+
+    def room_changed(self) -> None:
+        self.changes += 1
 
     def lost(self, peer: PeerId, reason: str, *, died: bool) -> None:
         self.gone.append(peer)
@@ -137,6 +141,17 @@ async def test_a_newcomer_is_answered_before_the_registry_tells_of_it(monkeypatc
             stack.push_async_callback(member.network.close)
             await asyncio.wait_for(member.network.link(ana.id), 5)
             assert member.id not in ana.network.signaling.peers
+
+
+async def test_what_a_peer_offers_anew_is_told() -> None:
+    async with (
+        serve(Config(port=0)) as server,
+        introduced(server.invites["all"], "wrtc", "wrtc") as (ana, bob),
+    ):
+        before, changes = ana.network.offers(), ana.changes
+        bob.network.signaling.announce({**OFFER, "runtimes": ["wasm"]})
+        await until(lambda: ana.changes > changes)
+        assert ana.network.offers() != before
 
 
 async def test_without_a_common_neighbour_there_is_no_way() -> None:
