@@ -11,8 +11,8 @@ import { Links } from "../transport/links";
 import type { Relayed } from "../transport/negotiation";
 import { type PlanWishes, SignalingClient } from "../transport/signaling";
 import { every } from "../transport/ticker";
-import { Plans } from "./neighbours/plans";
-import { OPENINGS, Relays } from "./neighbours/relays";
+import { Plans } from "./neighbours/planning";
+import { OPENINGS, Relays } from "./neighbours/relaying";
 import type { LinkStats, PeerRecord } from "./types";
 
 const MEASURE_MS = 1000;

@@ -8,7 +8,7 @@ import { type PyodideProgress, PyodideRuntime } from "../runtimes/pyodide";
 import { WasmRuntime } from "../runtimes/wasm";
 import type { Link } from "../transport/link";
 import type { Absent } from "./driving/absence";
-import type { Planned } from "./driving/planning";
+import type { Planned } from "./driving/replanning";
 import { type Home, type Items, Run } from "./driving/run";
 import type { Runtimes } from "./host";
 import { Hosting, type Home as HostingHome, type Sender, type Start } from "./hosting";

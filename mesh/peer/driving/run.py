@@ -16,8 +16,8 @@ from mesh.peer.driving.absence import Absence
 from mesh.peer.driving.epoch import Epoch
 from mesh.peer.driving.items import Items, Manifest, RunResult, encoded
 from mesh.peer.driving.moves import Moves
-from mesh.peer.driving.planning import plan_anew
 from mesh.peer.driving.receipt import summary, write_receipt
+from mesh.peer.driving.replanning import plan_anew
 from mesh.peer.driving.stats import Stats
 from mesh.peer.site import RunKey, Site
 from mesh.protocol import messages

@@ -14,7 +14,7 @@ import { type Ends, type Outside, type RunKey, Site } from "../site";
 import { RunError } from "../types";
 import type { Absence } from "./absence";
 import { Leases } from "./leases";
-import { spares } from "./planning";
+import { spares } from "./spares";
 
 /** What people call the submitter in placements and links. */
 export const DRIVER = "driver";

@@ -14,7 +14,7 @@ import type { DriverInstruction } from "../../run/outcome";
 import type { MoveRecord } from "../types";
 import { DRIVER, type Epoch } from "./epoch";
 import { Move, type Home as MoveHome, type Nodes } from "./move";
-import type { Planned } from "./planning";
+import type { Planned } from "./replanning";
 
 /** What moves need of their peer. */
 export interface Home extends MoveHome {

@@ -26,8 +26,8 @@ import { Absence, type Absent } from "./absence";
 import { Epoch, type Home as EpochHome, type Owner } from "./epoch";
 import { Hearing, type Listener } from "./hearing";
 import { type Movable, Moves, type Home as MovesHome } from "./moves";
-import { type Planned, planAnew, type Trouble } from "./planning";
 import { type Account, progressOf, receiptOf, reportOf } from "./receipt";
+import { type Planned, planAnew, type Trouble } from "./replanning";
 import { Stats } from "./stats";
 
 /** Between two questions for the workers' times. */

@@ -8,7 +8,7 @@ import { Hosting, type Sender, type Start } from "../hosting";
 import type { RunKey } from "../site";
 import { PlanRefused, type RunOptions } from "../types";
 import type { Absent } from "./absence";
-import type { Planned } from "./planning";
+import type { Planned } from "./replanning";
 import { type Items, Run } from "./run";
 
 /** What a node does to the single byte of a payload. */

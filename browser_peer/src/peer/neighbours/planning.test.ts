@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import limits from "../../generated/limits.json";
 import type { Plan, Planned } from "../../protocol/messages";
-import { Plans } from "./plans";
+import { Plans } from "./planning";
 
 const text = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
 const ANSWER = { name: "p", graph: {}, plan: {} };

@@ -5,7 +5,7 @@ import limits from "../../generated/limits.json";
 import { importPair, type PeerKey } from "../../protocol/grants";
 import type { Relay } from "../../protocol/messages";
 import type { Link } from "../../transport/link";
-import { Relays } from "./relays";
+import { Relays } from "./relaying";
 
 const WANT = { kind: "want" };
 const GRANT = { room: "room", subject: "someone", can: new Set(["work"]), expires: 2 ** 31, id: "1" };

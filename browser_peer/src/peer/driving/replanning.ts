@@ -1,4 +1,4 @@
-/** Plans, how a run that lost a part of itself finds another, and whom it may need later. */
+/** A plan for a run that lost a part of itself; as in mesh/peer/driving/replanning.py. */
 
 import { SignalingError } from "../../errors";
 import limits from "../../generated/limits.json";
@@ -44,17 +44,4 @@ export async function planAnew(ask: () => Promise<Planned>, trouble: Trouble): P
     await new Promise((resolve) => setTimeout(resolve, limits.REPLAN_INTERVAL_S * 1e3));
   }
   return undefined;
-}
-
-/**
- * Peers that fit a node of a plan and are no workers: every node's best first, MAX_SPARE_LINKS. Links to them, made while the
- * signaling server is there, outlive its absence.
- */
-export function spares(why: Plan["why"], workers: ReadonlySet<string>): string[] {
-  const fitting = Object.values(why).map((candidates) =>
-    candidates.filter(({ peer, lacks }) => lacks.length === 0 && !workers.has(peer)).map(({ peer }) => peer),
-  );
-  const deepest = Math.max(0, ...fitting.map((peers) => peers.length));
-  const ranks = Array.from({ length: deepest }, (_, rank) => fitting.flatMap((peers) => peers[rank] ?? []));
-  return [...new Set(ranks.flat())].slice(0, limits.MAX_SPARE_LINKS);
 }
