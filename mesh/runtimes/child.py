@@ -154,10 +154,14 @@ class _Serving:
 
     async def _do(self, body: bytes) -> None:
         try:
-            self.frames.send(self._slab.pack(await self._answer(*self._slab.unpack(body))))
+            op, *arguments = self._slab.unpack(body)
+            self.frames.send(self._slab.pack(await self._answer(op, *arguments)))
         except Exception as error:
             if not self.over.done():
                 self.over.set_exception(error)
+        else:
+            if op == "close" or self._node is None:  # it could not be set up
+                self._end()
 
     async def _answer(self, op: str, *arguments: Any) -> list[Any]:
         try:
@@ -168,7 +172,7 @@ class _Serving:
         except MeshError as error:
             return [error.kind if isinstance(error, NodeError) else "raised", str(error)]
 
-    def _end(self, _: Exception) -> None:
+    def _end(self, _: Exception | None = None) -> None:
         if not self.over.done():
             self.over.set_result(None)
 
