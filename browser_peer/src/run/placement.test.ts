@@ -1,21 +1,10 @@
 import { describe, expect, it } from "vitest";
 import type { Graph } from "./graph";
 import { firstOfBoth, Placement } from "./placement";
+import { PLAIN } from "./testing";
 
 function node(id: string): Graph["nodes"][number] {
-  return {
-    id,
-    node_type: "PassThrough",
-    params: new Uint8Array([0x80]),
-    arity: "one",
-    join: false,
-    optional: [],
-    stateful: false,
-    deterministic: true,
-    finishes: false,
-    snapshots: false,
-    timeout_s: 30,
-  };
+  return { ...PLAIN, id };
 }
 
 const edge = (from: string | null, to: string | null) => ({

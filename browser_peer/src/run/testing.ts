@@ -31,7 +31,8 @@ interface Outcome {
   can_admit?: boolean;
 }
 
-const PLAIN: Omit<GraphNode, "id"> = {
+/** What a node is unless a test says otherwise. */
+export const PLAIN: Omit<GraphNode, "id"> = {
   node_type: "T",
   params: new Uint8Array(),
   arity: "one",

@@ -1,23 +1,10 @@
 import { describe, expect, it } from "vitest";
 import type { Graph, GraphNode, Plan } from "../../run/graph";
+import { PLAIN } from "../../run/testing";
 import { type Box, layout, type Wire } from "./layout";
 
-const PAYLOAD = new Uint8Array();
-
 function node(id: string): GraphNode {
-  return {
-    id,
-    node_type: "PassThrough",
-    params: PAYLOAD,
-    arity: "one",
-    join: false,
-    optional: [],
-    stateful: false,
-    deterministic: true,
-    finishes: false,
-    snapshots: false,
-    timeout_s: 30,
-  };
+  return { ...PLAIN, id };
 }
 
 /** `edges` as "a>b"; an empty end is the driver. */
